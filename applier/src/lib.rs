@@ -1,0 +1,8 @@
+//! The applier: everything that talks to two servers. It holds no state that is not in a database.
+//!
+//! Left to right, arrows never go back:
+//! precheck → schema → copy → stream → apply → progress; `supervisor` and `task` drive them.
+
+pub mod pg;
+pub mod precheck;
+pub mod schema;

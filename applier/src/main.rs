@@ -1,0 +1,2 @@
+//! `pgrelay-applier`: see `--help`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The SQL face of pgrelay on the source.
+::pgrx::pg_module_magic!();

@@ -1,0 +1,137 @@
+-- The tables that the extension and the applier share: their only contract.
+-- Every table or column group has one writer, named in its COMMENT. `created` to `desired_at`: what the user wants.
+
+CREATE TABLE pgrelay.task (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL UNIQUE CHECK (name <> '' AND pg_catalog.length(name) <= 63),
+    peer text NOT NULL,
+    include text[] NOT NULL,
+    exclude text[] NOT NULL,
+    options jsonb NOT NULL,
+    owner name NOT NULL,
+    system_identifier bigint NOT NULL,
+    database_oid oid NOT NULL,
+    timeline integer NOT NULL,
+    desired text NOT NULL DEFAULT 'none' CHECK (desired IN ('none', 'run', 'pause', 'stop', 'drop')),
+    desired_serial bigint NOT NULL DEFAULT 0,
+    desired_force boolean NOT NULL DEFAULT false,
+    desired_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE pgrelay.task IS 'What the user wants of each task. Writer: the extension''s functions; the applier only deletes the row of a task whose drop it has finished.';
+COMMENT ON COLUMN pgrelay.task.peer IS 'Connection string without secrets, or the name of a foreign server.';
+COMMENT ON COLUMN pgrelay.task.system_identifier IS 'Of the source, with database_oid and timeline: a clone of the source does not go on with the task.';
+COMMENT ON COLUMN pgrelay.task.desired_serial IS 'Counts the commands given; the applier writes the last one it has taken up to task_actual.seen_serial.';
+
+CREATE TABLE pgrelay.task_actual (
+    task_id bigint PRIMARY KEY REFERENCES pgrelay.task (id) ON DELETE CASCADE,
+    seen_serial bigint NOT NULL DEFAULT 0,
+    state text NOT NULL CHECK (state IN ('created', 'prechecking', 'precheck_failed', 'schema', 'copying', 'catching_up',
+        'running', 'finished', 'paused', 'retrying', 'failed', 'stopped')),
+    state_since timestamptz NOT NULL,
+    stage text CHECK (stage IN ('schema', 'copy', 'stream')),
+    updated_at timestamptz NOT NULL,
+    objects_total integer,
+    objects_done integer,
+    received_lsn pg_lsn,
+    applied_lsn pg_lsn,
+    confirmed_lsn pg_lsn,
+    lag_bytes bigint,
+    lag interval,
+    oldest_unapplied_commit timestamptz,
+    transactions_applied bigint NOT NULL DEFAULT 0,
+    changes_applied bigint NOT NULL DEFAULT 0,
+    retrying_since timestamptz,
+    error_sqlstate text,
+    error_message text,
+    error_detail text,
+    error_hint text,
+    error_object text,
+    error_at timestamptz
+);
+COMMENT ON TABLE pgrelay.task_actual IS 'How far each task has come. Writer: the applier. A task without a row has never been taken up.';
+
+CREATE TABLE pgrelay.table_state (
+    task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    state text NOT NULL CHECK (state IN ('init', 'datasync', 'finishedcopy', 'syncdone', 'ready')),
+    insert_only boolean NOT NULL DEFAULT false,
+    rows_estimated bigint NOT NULL,
+    bytes_estimated bigint NOT NULL,
+    rows_copied bigint NOT NULL DEFAULT 0,
+    bytes_copied bigint NOT NULL DEFAULT 0,
+    copy_started_at timestamptz,
+    copy_finished_at timestamptz,
+    inserts bigint NOT NULL DEFAULT 0,
+    updates bigint NOT NULL DEFAULT 0,
+    deletes bigint NOT NULL DEFAULT 0,
+    truncates bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (task_id, schema_name, table_name)
+);
+COMMENT ON TABLE pgrelay.table_state IS 'How far each table of a task has come, a copy for display: what counts is on the peer. Writer: the applier. States as in pg_subscription_rel: init (not begun), datasync (rows are being copied), finishedcopy (rows are on the peer, indexes are being built), syncdone (its waiting changes are applied), ready (it stands where the stream stands).';
+COMMENT ON COLUMN pgrelay.table_state.rows_copied IS 'Rows of the copy that is under way or done. inserts, updates, deletes, truncates count changes of the stream since the applier last attached.';
+
+CREATE TABLE pgrelay.task_finding (
+    task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
+    ordinal integer NOT NULL,
+    item text NOT NULL,
+    severity text NOT NULL CHECK (severity IN ('ok', 'warning', 'error')),
+    object text NOT NULL,
+    message text NOT NULL,
+    fix text,
+    found_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (task_id, ordinal)
+);
+COMMENT ON TABLE pgrelay.task_finding IS 'Findings of the last precheck of each task, and of the stream since. Writer: the applier.';
+
+CREATE TABLE pgrelay.task_event (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    task text NOT NULL,
+    writer text NOT NULL CHECK (writer IN ('extension', 'applier')),
+    level text NOT NULL CHECK (level IN ('info', 'warning', 'error')),
+    event text NOT NULL,
+    object text,
+    message text NOT NULL,
+    detail text,
+    hint text,
+    sqlstate text
+);
+CREATE INDEX task_event_task_at ON pgrelay.task_event (task, at);
+COMMENT ON TABLE pgrelay.task_event IS 'Every command, change of state and thing worth knowing, in order; kept when the task is dropped. Each row is written by the writer it names.';
+COMMENT ON COLUMN pgrelay.task_event.event IS 'A stable word: command, state, error, snapshot_wait, lock_queue, new_table, dropped_table, ….';
+
+CREATE TABLE pgrelay.request (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
+    kind text NOT NULL CHECK (kind IN ('precheck', 'catchup')),
+    lsn pg_lsn NOT NULL,
+    requested_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    answered_at timestamptz,
+    error_sqlstate text,
+    error_message text,
+    error_hint text
+);
+COMMENT ON TABLE pgrelay.request IS 'Questions to the applier. Writer of id to requested_at: the extension, which also removes old rows; of the rest: the applier.';
+COMMENT ON COLUMN pgrelay.request.lsn IS 'Position of the source''s WAL when the question was asked.';
+
+CREATE TABLE pgrelay.lease (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    holder uuid NOT NULL,
+    backend_pid integer NOT NULL,
+    backend_start timestamptz NOT NULL,
+    valid_until timestamptz NOT NULL
+);
+COMMENT ON TABLE pgrelay.lease IS 'Which applier works on this database. Writer: the applier.';
+
+CREATE TABLE pgrelay.applier_instance (
+    id uuid PRIMARY KEY,
+    host text NOT NULL,
+    process_id integer NOT NULL,
+    version text NOT NULL,
+    backend_pid integer NOT NULL,
+    started_at timestamptz NOT NULL,
+    seen_at timestamptz NOT NULL
+);
+COMMENT ON TABLE pgrelay.applier_instance IS 'Appliers that serve this database, standing by or working. Writer: the applier.';

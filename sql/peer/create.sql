@@ -1,0 +1,37 @@
+-- What the applier keeps on the peer, in a schema of its own: made when the first task arrives, dropped with the last.
+-- Everything that decides what has been done stands here, written in the transaction that did it.
+
+CREATE SCHEMA IF NOT EXISTS pgrelay_peer;
+COMMENT ON SCHEMA pgrelay_peer IS 'Position and marks of the pgrelay tasks that write to this database; goes away with the last of them.';
+
+CREATE TABLE IF NOT EXISTS pgrelay_peer.task (
+    task_key text PRIMARY KEY,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    pre_data_done boolean NOT NULL DEFAULT false,
+    one_position boolean NOT NULL DEFAULT false,
+    post_data_done boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE pgrelay_peer.task IS 'One row per task; task_key is the name of its replication origin. one_position: every table stands at the origin''s position, from here on the origin alone counts.';
+
+CREATE TABLE IF NOT EXISTS pgrelay_peer.object (
+    task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
+    identity text NOT NULL,
+    made_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (task_key, identity)
+);
+COMMENT ON TABLE pgrelay_peer.object IS 'What a task has made here, each row written in the transaction that made it.';
+
+CREATE TABLE IF NOT EXISTS pgrelay_peer.table_copy (
+    task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    snapshot text NOT NULL,
+    visible_below pg_lsn NOT NULL,
+    rows bigint NOT NULL,
+    bytes bigint NOT NULL,
+    position pg_lsn NOT NULL DEFAULT '0/0',
+    PRIMARY KEY (task_key, schema_name, table_name)
+);
+COMMENT ON TABLE pgrelay_peer.table_copy IS 'The done mark of each table''s copy, written in the transaction that copied the rows, and the position of its changes, moved in the transactions that apply them until the task stands at one position.';
+COMMENT ON COLUMN pgrelay_peer.table_copy.snapshot IS 'The source''s pg_snapshot that the copy saw: a transaction visible in it is in the copy.';
+COMMENT ON COLUMN pgrelay_peer.table_copy.visible_below IS 'A position of the source''s WAL that every transaction visible in the snapshot committed before.';

@@ -1,0 +1,1 @@
+//! Clusters, databases and appliers for tests.
