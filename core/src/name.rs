@@ -128,7 +128,9 @@ impl Selection {
     /// Errors: `InvalidValue` for an empty `include` or a bad pattern.
     pub fn parse(include: &[String], exclude: &[String]) -> Result<Selection> {
         if include.is_empty() {
-            return Err(Error::new(Kind::InvalidValue, "include selects nothing").hint("Give at least one pattern, such as * for everything."));
+            return Err(
+                Error::new(Kind::InvalidValue, "include selects nothing").hint("Give at least one pattern, such as * for everything.")
+            );
         }
         let read = |list: &[String]| list.iter().map(|p| Pattern::parse(p)).collect::<Result<Vec<_>>>();
         Ok(Selection { include: read(include)?, exclude: read(exclude)? })
