@@ -12,6 +12,7 @@ pub mod name;
 pub mod order;
 pub mod plan;
 pub mod precheck;
+pub mod snapshot;
 pub mod state;
 pub mod task;
 

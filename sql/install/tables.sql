@@ -102,6 +102,15 @@ CREATE INDEX task_event_task_at ON pgrelay.task_event (task, at);
 COMMENT ON TABLE pgrelay.task_event IS 'Every command, change of state and thing worth knowing, in order; kept when the task is dropped. Each row is written by the writer it names.';
 COMMENT ON COLUMN pgrelay.task_event.event IS 'A stable word: command, state, error, snapshot_wait, lock_queue, new_table, dropped_table, ….';
 
+CREATE TABLE pgrelay.replica_identity (
+    task_id bigint NOT NULL REFERENCES pgrelay.task (id),
+    table_oid oid NOT NULL,
+    identity_before "char" NOT NULL,
+    index_before name,
+    PRIMARY KEY (task_id, table_oid)
+);
+COMMENT ON TABLE pgrelay.replica_identity IS 'Tables whose replica identity a task has set to FULL, and what it was; put back at stop. Writer: the applier, in the transaction that changes the table.';
+
 CREATE TABLE pgrelay.request (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,

@@ -1,0 +1,96 @@
+//! Which transactions a copy holds already.
+//!
+//! A table's copy saw one snapshot of the source; the stream brings every transaction in commit order. A transaction
+//! that is visible in the snapshot is in the copy, any other is not: transaction ids against the snapshot decide,
+//! WAL positions cannot (a commit is written to the WAL, and may be decoded, before it becomes visible).
+
+use std::str::FromStr;
+
+use crate::error::{Error, Kind};
+
+/// A transaction id with its epoch, as in PostgreSQL's `xid8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Xid(pub u64);
+
+/// PostgreSQL's `pg_snapshot`: `xmin:xmax:xip,…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    xmin: u64,
+    xmax: u64,
+    running: Vec<u64>,
+}
+
+impl Snapshot {
+    /// Whether the effects of a committed transaction are in the snapshot (`pg_visible_in_snapshot`).
+    pub fn sees(&self, xid: Xid) -> bool {
+        xid.0 < self.xmin || (xid.0 < self.xmax && self.running.binary_search(&xid.0).is_err())
+    }
+
+    /// The 64-bit id of a 32-bit one that is at most 2^31 away from the snapshot, as all ids in the WAL near it are.
+    pub fn widen(&self, xid: u32) -> Xid {
+        let distance = xid.wrapping_sub(self.xmax as u32) as i32;
+        Xid(self.xmax.saturating_add_signed(i64::from(distance)))
+    }
+}
+
+impl FromStr for Snapshot {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let invalid = || Error::new(Kind::Protocol, format!("\"{text}\" is not a snapshot"));
+        let mut parts = text.split(':');
+        let mut next = || parts.next().ok_or_else(invalid);
+        let (xmin, xmax, running) = (next()?, next()?, next()?);
+        let number = |s: &str| s.parse::<u64>().map_err(|_| invalid());
+        let mut running = running.split(',').filter(|s| !s.is_empty()).map(number).collect::<Result<Vec<_>, _>>()?;
+        running.sort_unstable();
+        Ok(Snapshot { xmin: number(xmin)?, xmax: number(xmax)?, running })
+    }
+}
+
+impl std::fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:", self.xmin, self.xmax)?;
+        for (n, xid) in self.running.iter().enumerate() {
+            write!(f, "{}{xid}", if n == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(text: &str) -> Snapshot {
+        text.parse().expect("a snapshot")
+    }
+
+    #[test]
+    fn sees_what_was_committed_and_nothing_that_ran_or_came_later() {
+        let s = snapshot("10:20:10,14");
+        let seen: Vec<u64> = (8..23).filter(|&x| s.sees(Xid(x))).collect();
+        assert_eq!(seen, [8, 9, 11, 12, 13, 15, 16, 17, 18, 19]);
+        assert_eq!(s.to_string(), "10:20:10,14");
+        assert!(snapshot("5:5:").sees(Xid(4)));
+        assert!(!snapshot("5:5:").sees(Xid(5)));
+    }
+
+    #[test]
+    fn widens_across_the_epoch_in_both_directions() {
+        let epoch = 1u64 << 32;
+        let s = snapshot(&format!("{}:{}:", 3 * epoch + 5, 3 * epoch + 5));
+        assert_eq!(s.widen(7), Xid(3 * epoch + 7));
+        assert_eq!(s.widen(u32::MAX - 2), Xid(3 * epoch - 3));
+        let s = snapshot(&format!("{}:{}:", 3 * epoch - 5, 3 * epoch - 5));
+        assert_eq!(s.widen(4), Xid(3 * epoch + 4));
+        assert_eq!(snapshot("100:100:").widen(99), Xid(99));
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_snapshot() {
+        for bad in ["", "1", "1:2", "a:2:", "1:2:x"] {
+            assert!(bad.parse::<Snapshot>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+-- $1 task; then one array per column, an element per table.
+INSERT INTO pgrelay.table_state AS s (task_id, schema_name, table_name, state, insert_only, rows_estimated, bytes_estimated,
+    rows_copied, bytes_copied, copy_started_at, copy_finished_at, inserts, updates, deletes, truncates)
+SELECT $1, u.schema_name, u.table_name, u.state, u.insert_only, u.rows_estimated, u.bytes_estimated, u.rows_copied, u.bytes_copied,
+       CASE WHEN u.state <> 'init' THEN pg_catalog.clock_timestamp() END,
+       CASE WHEN u.state NOT IN ('init', 'datasync') THEN pg_catalog.clock_timestamp() END,
+       u.inserts, u.updates, u.deletes, u.truncates
+FROM ROWS FROM (
+    pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[]), pg_catalog.unnest($5::boolean[]),
+    pg_catalog.unnest($6::bigint[]), pg_catalog.unnest($7::bigint[]), pg_catalog.unnest($8::bigint[]), pg_catalog.unnest($9::bigint[]),
+    pg_catalog.unnest($10::bigint[]), pg_catalog.unnest($11::bigint[]), pg_catalog.unnest($12::bigint[]), pg_catalog.unnest($13::bigint[])
+) AS u (schema_name, table_name, state, insert_only, rows_estimated, bytes_estimated, rows_copied, bytes_copied, inserts, updates,
+    deletes, truncates)
+ON CONFLICT (task_id, schema_name, table_name) DO UPDATE
+SET state = EXCLUDED.state,
+    insert_only = EXCLUDED.insert_only,
+    rows_estimated = EXCLUDED.rows_estimated,
+    bytes_estimated = EXCLUDED.bytes_estimated,
+    rows_copied = EXCLUDED.rows_copied,
+    bytes_copied = EXCLUDED.bytes_copied,
+    copy_started_at = CASE WHEN EXCLUDED.copy_started_at IS NOT NULL THEN coalesce(s.copy_started_at, EXCLUDED.copy_started_at) END,
+    copy_finished_at = CASE WHEN EXCLUDED.copy_finished_at IS NOT NULL THEN coalesce(s.copy_finished_at, EXCLUDED.copy_finished_at) END,
+    inserts = EXCLUDED.inserts,
+    updates = EXCLUDED.updates,
+    deletes = EXCLUDED.deletes,
+    truncates = EXCLUDED.truncates
