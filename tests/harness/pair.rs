@@ -1,0 +1,86 @@
+//! A source and a peer with one database `app` on each, and a task between them.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use crate::applier::Applier;
+use crate::cluster::{Cluster, ClusterOptions};
+use crate::equal::assert_equal;
+use crate::wait::{log_tails, wait_for_value};
+
+/// The database on both sides.
+pub const DB: &str = "app";
+
+/// The task's name.
+pub const TASK: &str = "move";
+
+/// Two servers, an applier, and the task `move` once it is started.
+pub struct Pair {
+    pub applier: Applier,
+    pub source: Cluster,
+    pub peer: Cluster,
+}
+
+impl Pair {
+    /// Starts both servers, the extension on the source, and an applier. `sql` makes what the database holds.
+    pub async fn start(sql: &str) -> Pair {
+        Pair::start_with(sql, "", &[]).await
+    }
+
+    /// As `start`, with settings of the source, and variables of the applier's environment.
+    pub async fn start_with(sql: &str, source_conf: &str, env: &[(&str, &str)]) -> Pair {
+        let source = Cluster::start(ClusterOptions { name: "source".into(), package: true, conf: source_conf.into() }).await;
+        let peer = Cluster::start(ClusterOptions { name: "peer".into(), ..Default::default() }).await;
+        source.create_db(DB).await;
+        peer.create_db(DB).await;
+        source.psql(DB, sql).await;
+        source.psql(DB, "CREATE EXTENSION pgrelay").await;
+        let applier = Applier::start_with(&source, DB, &[], env);
+        let pair = Pair { applier, source, peer };
+        let attached = "SELECT (count(*) > 0)::text FROM pgrelay.applier";
+        wait_for_value(&pair.source_client().await, attached, "true", Duration::from_secs(20)).await;
+        pair
+    }
+
+    /// A session on the source.
+    pub async fn source_client(&self) -> Client {
+        self.source.connect(DB).await
+    }
+
+    /// A session on the peer.
+    pub async fn peer_client(&self) -> Client {
+        self.peer.connect(DB).await
+    }
+
+    /// Starts the task with options as JSON text.
+    pub async fn start_task(&self, options: &str) {
+        let sql = format!("SELECT pgrelay.start_task('{TASK}', '{}', options => '{options}')", self.peer.dsn(DB));
+        self.source.psql(DB, &sql).await;
+    }
+
+    /// Waits until the task is in a state.
+    pub async fn wait_for_state(&self, state: &str, deadline: Duration) {
+        let sql = format!("SELECT state FROM pgrelay.task_status WHERE name = '{TASK}'");
+        wait_for_value(&self.source_client().await, &sql, state, deadline).await;
+    }
+
+    /// Returns when everything committed on the source so far is visible on the peer.
+    pub async fn wait_for_catchup(&self, deadline: Duration) {
+        let sql = format!("SELECT pgrelay.wait_for_catchup('{TASK}', '{} seconds')", deadline.as_secs());
+        if let Err(error) = self.source.try_psql(DB, &sql).await {
+            panic!("wait_for_catchup: {error}\n{}", log_tails());
+        }
+    }
+
+    /// Everything of both sides equal, once caught up.
+    pub async fn assert_equal_after_catchup(&self, deadline: Duration) {
+        self.wait_for_catchup(deadline).await;
+        assert_equal(&self.source_client().await, &self.peer_client().await).await;
+    }
+
+    /// The task's row of `task_status` as JSON, for messages.
+    pub async fn status(&self) -> String {
+        self.source.psql(DB, "SELECT to_jsonb(t) FROM pgrelay.task_status t").await
+    }
+}
