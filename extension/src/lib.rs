@@ -1,2 +1,27 @@
-//! The SQL face of pgrelay on the source.
+//! The SQL face of pgrelay on the source: validates, stores, plans from the live catalogs, notifies.
+//!
+//! It never connects anywhere and never blocks on the network. What CREATE EXTENSION makes besides these functions stands in
+//! `sql/install/`; SPI is in `store` alone.
+
+use pgrx::prelude::*;
+
+mod report;
+mod store;
+mod task;
+
 ::pgrx::pg_module_magic!();
+
+extension_sql_file!("../../sql/install/roles.sql", name = "roles", bootstrap);
+extension_sql_file!("../../sql/install/tables.sql", name = "tables");
+extension_sql_file!("../../sql/install/attached.sql", name = "attached", requires = ["tables"]);
+extension_sql_file!("../../sql/install/views/task_status.sql", name = "task_status", requires = ["attached"]);
+extension_sql_file!("../../sql/install/views/table_status.sql", name = "table_status", requires = ["attached"]);
+extension_sql_file!("../../sql/install/views/finding.sql", name = "finding", requires = ["attached"]);
+extension_sql_file!("../../sql/install/views/event.sql", name = "event", requires = ["attached"]);
+extension_sql_file!("../../sql/install/views/applier.sql", name = "applier", requires = ["attached"]);
+extension_sql_file!(
+    "../../sql/install/grants.sql",
+    name = "grants",
+    finalize,
+    requires = ["task_status", "table_status", "finding", "event", "applier"]
+);

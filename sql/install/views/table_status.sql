@@ -1,0 +1,54 @@
+-- One row per table of a task.
+
+CREATE VIEW pgrelay.table_status AS
+SELECT t.name AS task,
+       s.schema_name,
+       s.table_name,
+       s.state,
+       s.rows_copied AS rows,
+       s.rows_estimated,
+       s.bytes_copied AS bytes,
+       s.bytes_estimated,
+       CASE WHEN p.copied THEN 100.0 ELSE pg_catalog.trunc(100 * p.done, 1) END AS percent,
+       p.rate AS bytes_per_second,
+       CASE WHEN NOT p.copied AND p.done > 0 THEN p.taken * ((1 - p.done) / p.done)::float8 END AS eta,
+       s.copy_started_at,
+       s.copy_finished_at,
+       s.inserts,
+       s.updates,
+       s.deletes,
+       s.truncates,
+       CASE WHEN s.insert_only THEN 'only INSERT and TRUNCATE are carried: the table has no replica identity' END AS note
+FROM pgrelay.table_state s
+JOIN pgrelay.task t ON t.id = s.task_id
+CROSS JOIN LATERAL (
+    SELECT s.state IN ('finishedcopy', 'syncdone', 'ready') AS copied,
+           CASE WHEN s.rows_estimated > 0 THEN least(0.99, s.rows_copied::numeric / s.rows_estimated)
+                WHEN s.bytes_estimated > 0 THEN least(0.99, s.bytes_copied::numeric / s.bytes_estimated)
+                ELSE 0 END AS done,
+           coalesce(s.copy_finished_at, pg_catalog.clock_timestamp()) - s.copy_started_at AS taken
+) d
+CROSS JOIN LATERAL (
+    SELECT d.*, (s.bytes_copied / nullif(pg_catalog.date_part('epoch', d.taken), 0))::bigint AS rate
+) p;
+
+COMMENT ON VIEW pgrelay.table_status IS 'One row per table of each task: how far its copy is, and what the stream has carried.';
+COMMENT ON COLUMN pgrelay.table_status.task IS 'Name of the task.';
+COMMENT ON COLUMN pgrelay.table_status.schema_name IS 'Schema on the source.';
+COMMENT ON COLUMN pgrelay.table_status.table_name IS 'Table on the source.';
+COMMENT ON COLUMN pgrelay.table_status.state IS 'init (not begun), datasync (rows are being copied), finishedcopy (rows are there, indexes are being built), syncdone (its waiting changes are applied), ready (it stands where the stream stands).';
+COMMENT ON COLUMN pgrelay.table_status.rows IS 'Rows copied.';
+COMMENT ON COLUMN pgrelay.table_status.rows_estimated IS 'The planner''s estimate of rows on the source; -1 when it never looked.';
+COMMENT ON COLUMN pgrelay.table_status.bytes IS 'Bytes of COPY sent.';
+COMMENT ON COLUMN pgrelay.table_status.bytes_estimated IS 'Size on the source.';
+COMMENT ON COLUMN pgrelay.table_status.percent IS 'Of the copy.';
+COMMENT ON COLUMN pgrelay.table_status.bytes_per_second IS 'Of the copy, since it began.';
+COMMENT ON COLUMN pgrelay.table_status.eta IS 'Time that the copy still takes at this rate.';
+COMMENT ON COLUMN pgrelay.table_status.copy_started_at IS 'When its copy began.';
+COMMENT ON COLUMN pgrelay.table_status.copy_finished_at IS 'When its copy was done.';
+COMMENT ON COLUMN pgrelay.table_status.inserts IS 'Inserted rows that the stream carried since the applier last attached.';
+COMMENT ON COLUMN pgrelay.table_status.updates IS 'Updated rows, likewise.';
+COMMENT ON COLUMN pgrelay.table_status.deletes IS 'Deleted rows, likewise.';
+COMMENT ON COLUMN pgrelay.table_status.truncates IS 'TRUNCATE commands, likewise.';
+COMMENT ON COLUMN pgrelay.table_status.note IS 'What is not carried of this table.';
+GRANT SELECT ON pgrelay.table_status TO pgrelay_monitor;
