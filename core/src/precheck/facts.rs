@@ -72,8 +72,8 @@ pub struct ServerFacts {
     pub locale_provider: String,
     /// Locale of the providers icu and builtin.
     pub locale: Option<String>,
-    /// The setting as the database has it.
-    pub lc_monetary: String,
+    /// The setting as the database has it; `None` where the session that asked has set it.
+    pub lc_monetary: Option<String>,
     /// The setting.
     pub max_connections: i64,
     /// Connections kept back from the role that asked.
@@ -213,6 +213,8 @@ pub struct TableFacts {
     pub candidate_index: Option<String>,
     /// Owner, unquoted.
     pub owner: String,
+    /// The owner is a superuser: nobody should be made a member of it.
+    pub owner_superuser: bool,
     /// The role has the owner's rights.
     pub owned: bool,
     /// USAGE on the schema.
@@ -230,7 +232,16 @@ pub struct TableFacts {
     /// Has a column of type money.
     pub money: bool,
     /// Triggers ENABLE ALWAYS or REPLICA.
-    pub replica_triggers: Vec<String>,
+    pub replica_triggers: Vec<ReplicaTrigger>,
+}
+
+/// A trigger that fires on replicated changes too.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ReplicaTrigger {
+    /// Unquoted.
+    pub name: String,
+    /// ENABLE ALWAYS; otherwise ENABLE REPLICA.
+    pub always: bool,
 }
 
 /// A selected sequence of the source (`source_tables.sql`).
@@ -272,7 +283,7 @@ pub struct PeerFacts {
     /// What applying needs.
     pub rights: PeerRights,
     /// What is there: schemas, relations, types, routines.
-    pub objects: Vec<ObjectFacts>,
+    pub objects: Vec<PeerObject>,
     /// Schemas, with the right to create in them.
     pub schemas: Vec<SchemaFacts>,
     /// Tables outside the system's schemas.
@@ -304,8 +315,20 @@ pub struct PeerRights {
     pub extensions: Vec<ExtensionFacts>,
     /// Event triggers that are not disabled and not pgrelay's.
     pub event_triggers: Vec<String>,
-    /// The schema `pgrelay_peer` exists.
-    pub has_own_schema: bool,
+    /// The schema `pgrelay_peer`.
+    pub own_schema: OwnSchema,
+}
+
+/// State of the schema `pgrelay_peer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnSchema {
+    /// It will be made.
+    Absent,
+    /// It is there, and the role has its owner's rights.
+    Usable,
+    /// It is there and belongs to a role whose rights this one does not have.
+    Forbidden,
 }
 
 /// EXECUTE on a function.
@@ -349,12 +372,23 @@ pub struct SchemaFacts {
 }
 
 /// An object by its kind and its identity within the kind.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectFacts {
     /// In PostgreSQL's words, as `plan::Item::kind`: `table`, `materialized view`, `function`.
     pub kind: String,
     /// `schema.name`, unquoted; of a routine with its argument types, `schema.name(integer, text)`; of a schema its name.
     pub name: String,
+}
+
+/// An object of the peer (`peer_objects.sql`).
+#[derive(Debug, Clone, Deserialize)]
+pub struct PeerObject {
+    /// As in `ObjectFacts`.
+    pub kind: String,
+    /// As in `ObjectFacts`.
+    pub name: String,
+    /// The name as DROP takes it.
+    pub quoted: String,
 }
 
 /// A table of the peer (`peer_objects.sql`).
@@ -373,7 +407,7 @@ pub struct PeerTableFacts {
     /// Has pages on disk, so it may hold rows.
     pub has_pages: bool,
     /// Triggers ENABLE ALWAYS or REPLICA.
-    pub replica_triggers: Vec<String>,
+    pub replica_triggers: Vec<ReplicaTrigger>,
 }
 
 /// What the task is about to create on the peer.

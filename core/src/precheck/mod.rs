@@ -19,7 +19,49 @@ use crate::finding::{Finding, Severity};
 pub type Check = fn(&Facts, &mut Vec<Finding>);
 
 /// Every check with the item that its findings carry, in the order in which they are shown.
-pub const CHECKS: &[(&str, Check)] = &[];
+pub const CHECKS: &[(&str, Check)] = &[
+    ("source_connection", connection::source_connection),
+    ("peer_connection", connection::peer_connection),
+    ("applier_attached", connection::applier_attached),
+    ("different_databases", connection::different_databases),
+    ("source_primary", connection::source_primary),
+    ("peer_writable", connection::peer_writable),
+    ("lineage", connection::lineage),
+    ("version", server::version),
+    ("wal_level", server::wal_level),
+    ("replication_slots", server::replication_slots),
+    ("wal_senders", server::wal_senders),
+    ("slot_limits", server::slot_limits),
+    ("wal_sender_timeout", server::wal_sender_timeout),
+    ("replication_origins", server::replication_origins),
+    ("connections", server::connections),
+    ("encoding", server::encoding),
+    ("locale", server::locale),
+    ("long_transactions", server::long_transactions),
+    ("prepared_transactions", server::prepared_transactions),
+    ("source_applier_role", rights::source_applier_role),
+    ("source_replication", rights::source_replication),
+    ("source_select", rights::source_select),
+    ("source_publication", rights::source_publication),
+    ("source_row_security", rights::source_row_security),
+    ("peer_create", rights::peer_create),
+    ("peer_apply", rights::peer_apply),
+    ("peer_origin_functions", rights::peer_origin_functions),
+    ("peer_owners", rights::peer_owners),
+    ("peer_row_security", rights::peer_row_security),
+    ("replica_identity", tables::replica_identity),
+    ("unlogged_tables", tables::unlogged_tables),
+    ("foreign_tables", tables::foreign_tables),
+    ("large_objects", tables::large_objects),
+    ("tablespaces", tables::tablespaces),
+    ("lc_monetary", tables::lc_monetary),
+    ("replica_triggers", tables::replica_triggers),
+    ("existing_objects", objects::existing_objects),
+    ("peer_tables", objects::peer_tables),
+    ("peer_roles", objects::peer_roles),
+    ("extensions", objects::extensions),
+    ("event_triggers", objects::event_triggers),
+];
 
 /// Runs every check. Findings come in the order of `CHECKS`.
 pub fn run(facts: &Facts) -> Vec<Finding> {
