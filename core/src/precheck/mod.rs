@@ -10,6 +10,8 @@ mod objects;
 mod rights;
 mod server;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 pub use facts::*;
 
