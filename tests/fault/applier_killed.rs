@@ -1,0 +1,84 @@
+//! kill -9 of the applier at any moment: afterwards both sides are equal, each transaction applied once.
+
+use std::time::Duration;
+
+use pgrelay_tests::pair::DB;
+use pgrelay_tests::wait::run_for;
+use pgrelay_tests::{Pair, Pgbench, Seed};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// `proof` has no key: a transaction applied twice leaves its row twice, one left out leaves a gap.
+const OBJECTS: &str = "
+    CREATE SEQUENCE counter;
+    CREATE TABLE proof (n bigint NOT NULL, filler text);
+    CREATE TABLE total (id int PRIMARY KEY, n bigint NOT NULL);
+    INSERT INTO total SELECT n, 0 FROM generate_series(1, 10) n;
+    CREATE TYPE colour AS ENUM ('red', 'blue');
+    CREATE VIEW sums AS SELECT sum(n) AS n FROM total;
+    DO $$ BEGIN
+        FOR t IN 1..8 LOOP
+            EXECUTE format('CREATE TABLE big_%s (id serial PRIMARY KEY, c colour DEFAULT ''red'', filler text)', t);
+            EXECUTE format('INSERT INTO big_%s (filler) SELECT repeat(md5(n::text), 6) FROM generate_series(1, 15000) n', t);
+            EXECUTE format('CREATE INDEX ON big_%s (filler)', t);
+        END LOOP;
+    END $$;";
+
+const WRITE: &str = "\\set k random(1, 10)
+\\set t random(1, 8)
+\\set r random(1, 15000)
+BEGIN;
+INSERT INTO proof VALUES (nextval('counter'), 'x');
+UPDATE total SET n = n + 1 WHERE id = :k;
+INSERT INTO big_1 (filler) VALUES ('new');
+UPDATE big_:t SET filler = 'changed ' || :k WHERE id = :r;
+DELETE FROM big_2 WHERE id = :r;
+END;
+";
+
+#[tokio::test]
+async fn at_twenty_random_moments_from_precheck_to_stream() {
+    let mut seed = Seed::from_env();
+    let mut pair = Pair::start(OBJECTS).await;
+    let (_folder, script) = Pgbench::script(WRITE);
+    let load = pair.source.pgbench(DB, &["-n", "-c", "4", "-R", "100", "-T", "600", "--max-tries", "50", "-f", &script]);
+    pair.start_task(r#"{"keyless": "insert_only", "acknowledge_warnings": true}"#).await;
+    let mut moments = Vec::new();
+    for kill in 0..20 {
+        // The first lives are short, so that precheck, schema and the begin of the copy are hit; later ones get on.
+        let most = Duration::from_millis(if kill < 8 { 400 } else { 2500 });
+        run_for(seed.between(Duration::from_millis(5), most)).await;
+        pair.applier.kill9();
+        moments.push(pair.source.psql(DB, "SELECT state || '/' || coalesce(stage, '') FROM pgrelay.task_status").await);
+        pair.applier.restart();
+    }
+    println!("killed in: {moments:?}");
+    pair.wait_for_state("running", 3 * MINUTE).await;
+    load.stop().await;
+    pair.assert_equal_after_catchup(2 * MINUTE).await;
+    let twice = pair.peer.psql(DB, "SELECT count(*) - count(DISTINCT n) FROM proof").await;
+    assert_eq!(twice, "0", "transactions applied twice");
+}
+
+#[tokio::test]
+async fn while_streaming_again_and_again() {
+    let mut seed = Seed::from_env();
+    let mut pair = Pair::start(
+        "CREATE SEQUENCE counter; CREATE TABLE proof (n bigint); CREATE TABLE total (id int PRIMARY KEY, n int);
+                                INSERT INTO total SELECT n, 0 FROM generate_series(1, 10) n",
+    )
+    .await;
+    let (_folder, script) = Pgbench::script(
+        "\\set k random(1, 10)\nBEGIN;\nINSERT INTO proof SELECT nextval('counter') FROM generate_series(1, 20);\nUPDATE total SET n = n + 1 WHERE id = :k;\nEND;\n",
+    );
+    pair.start_task(r#"{"keyless": "insert_only", "acknowledge_warnings": true}"#).await;
+    pair.wait_for_state("running", MINUTE).await;
+    let load = pair.source.pgbench(DB, &["-n", "-c", "4", "-R", "300", "-T", "600", "--max-tries", "50", "-f", &script]);
+    for _ in 0..15 {
+        run_for(seed.between(Duration::from_millis(50), Duration::from_millis(900))).await;
+        pair.applier.restart();
+    }
+    load.stop().await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+}
