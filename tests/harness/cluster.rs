@@ -111,7 +111,7 @@ impl Cluster {
 
     /// Runs SQL through psql and returns what it prints, unaligned, tuples only. Panics when a statement fails.
     pub async fn psql(&self, db: &str, sql: &str) -> String {
-        self.try_psql(db, sql).await.unwrap_or_else(|stderr| panic!("psql on {} failed: {stderr}\n{sql}", self.name))
+        self.try_psql(db, sql).await.unwrap_or_else(|stderr| panic!("psql on {} failed: {stderr}\n{sql:.300}", self.name))
     }
 
     /// As `psql`; the error is what psql said.
