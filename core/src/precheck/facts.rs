@@ -2,7 +2,7 @@
 //!
 //! Who gathers them decides nothing; who judges them asks nothing. Lists are already narrowed to what the task selects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 
@@ -294,6 +294,13 @@ pub struct PeerFacts {
     pub copied: BTreeSet<(String, String)>,
     /// The replication origin of this task, set by who gathers.
     pub own_origin: String,
+}
+
+impl PeerFacts {
+    /// The tables by schema and name: rules that look each selected table up stay linear.
+    pub(super) fn tables_by_name(&self) -> HashMap<(&str, &str), &PeerTableFacts> {
+        self.tables.iter().map(|t| ((t.schema.as_str(), t.name.as_str()), t)).collect()
+    }
 }
 
 /// What applying needs of the peer (`peer_rights.sql`).

@@ -64,7 +64,7 @@ pub(super) fn peer_tables(facts: &Facts, out: &mut Vec<Finding>) {
     if facts.options.stages.schema {
         return;
     }
-    let there: HashMap<(&str, &str), &PeerTableFacts> = peer.tables.iter().map(|t| ((t.schema.as_str(), t.name.as_str()), t)).collect();
+    let there = peer.tables_by_name();
     let before = out.len();
     for table in facts.source.tables.iter().filter(|t| t.kind != 'f') {
         let Some(found) = there.get(&(table.schema.as_str(), table.name.as_str())) else {

@@ -139,11 +139,12 @@ pub(super) fn peer_row_security(facts: &Facts, out: &mut Vec<Finding>) {
     let (role, stages) = (&peer.server.role, facts.options.stages);
     let exempt = role.superuser || role.bypass_rls;
     let can_act_as = |owner: &str| peer.rights.roles.iter().any(|r| r.name == owner && r.can_set);
+    let there = peer.tables_by_name();
     let hit = |t: &TableFacts| {
         if stages.schema {
             !exempt && t.row_security && (t.row_security_forced || !can_act_as(&t.owner))
         } else {
-            peer.tables.iter().any(|p| p.schema == t.schema && p.name == t.name && p.row_security_active)
+            there.get(&(t.schema.as_str(), t.name.as_str())).is_some_and(|p| p.row_security_active)
         }
     };
     let hit = facts.source.tables.iter().filter(|t| t.row_security || !stages.schema).filter(|t| hit(t)).map(|t| (&t.schema, &t.name));

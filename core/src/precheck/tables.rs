@@ -163,13 +163,13 @@ pub(super) fn replica_triggers(facts: &Facts, out: &mut Vec<Finding>) {
         return;
     }
     let before = out.len();
+    let there = peer.tables_by_name();
     for table in &facts.source.tables {
         // With the schema stage the peer will have the source's triggers, without it the peer has its own.
-        let there = peer.tables.iter().find(|p| p.schema == table.schema && p.name == table.name);
         let triggers = if facts.options.stages.schema {
             table.replica_triggers.as_slice()
         } else {
-            there.map_or(&[][..], |p| p.replica_triggers.as_slice())
+            there.get(&(table.schema.as_str(), table.name.as_str())).map_or(&[][..], |p| p.replica_triggers.as_slice())
         };
         out.extend(triggers.iter().map(|trigger| replica_trigger(table, trigger, facts.options.stages.schema)));
     }
