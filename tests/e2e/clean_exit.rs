@@ -24,7 +24,7 @@ const LEFT: &str = "
     UNION ALL SELECT 'origin ' || roname FROM pg_replication_origin
     UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname ~ '^pgrelay' AND nspname <> 'pgrelay'
     UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger WHERE NOT tgisinternal
-    UNION ALL SELECT 'event trigger ' || evtname FROM pg_event_trigger
+    UNION ALL SELECT 'event trigger ' || evtname FROM pg_event_trigger WHERE evtname !~ '^pgrelay'
     UNION ALL SELECT 'session ' || application_name FROM pg_stat_activity
               WHERE application_name ~ 'pgrelay' AND datname = current_database() AND state <> 'idle'
               AND pid <> pg_backend_pid() AND backend_type = 'walsender'

@@ -24,7 +24,7 @@ async fn running() -> Pair {
 async fn error_of(pair: &Pair) -> String {
     let client = pair.source_client().await;
     wait_until("the task to stop with an error", MINUTE, async || {
-        let sql = "SELECT state, concat_ws(' | ', error_object, error_message, error_detail, error_hint) FROM pgrelay.task_status";
+        let sql = "SELECT state, concat_ws(' | ', error_object, error, error_detail, error_hint) FROM pgrelay.task_status";
         let row = client.query_one(sql, &[]).await.map_err(|e| e.to_string())?;
         let (state, error): (String, String) = (row.get(0), row.get(1));
         if ["retrying", "failed"].contains(&state.as_str()) && !error.is_empty() { Ok(error) } else { Err(format!("{state}: {error}")) }

@@ -23,7 +23,7 @@ async fn a_peer_that_refuses_connections_for_a_while_is_tried_again() {
         )
         .await;
     pair.wait_for_state("retrying", MINUTE).await;
-    let error = pair.source.psql(DB, "SELECT error_message, error_hint FROM pgrelay.task_status").await;
+    let error = pair.source.psql(DB, "SELECT error, error_hint FROM pgrelay.task_status").await;
     assert!(error.len() > 5, "the status says why: {error}");
     pair.peer.psql("postgres", "ALTER DATABASE app ALLOW_CONNECTIONS true").await;
     pair.wait_for_state("running", MINUTE).await;

@@ -38,7 +38,7 @@ async fn restart(side: Side, during: &str) {
     if during == "copy" {
         let client = pair.source_client().await;
         wait_until("rows of the large table to be copied", MINUTE, async || {
-            let sql = "SELECT state, rows_copied FROM pgrelay.table_status WHERE table_name = 'big'";
+            let sql = "SELECT state, rows FROM pgrelay.table_status WHERE table_name = 'big'";
             let row = client.query_opt(sql, &[]).await.map_err(|e| e.to_string())?;
             let seen: Option<(String, i64)> = row.map(|row| (row.get(0), row.get(1)));
             if seen.as_ref().is_some_and(|(state, _)| state == "datasync") { Ok(()) } else { Err(format!("{seen:?}")) }

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use crate::applier::Applier;
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::equal::assert_equal;
-use crate::wait::{log_tails, wait_for_value};
+use crate::wait::{log_tails, wait_for_value, wait_until};
 
 /// The database on both sides.
 pub const DB: &str = "app";
@@ -38,7 +38,7 @@ impl Pair {
         source.psql(DB, "CREATE EXTENSION pgrelay").await;
         let applier = Applier::start_with(&source, DB, &[], env);
         let pair = Pair { applier, source, peer };
-        let attached = "SELECT (count(*) > 0)::text FROM pgrelay.applier";
+        let attached = "SELECT (count(*) > 0)::text FROM pgrelay.applier WHERE attached";
         wait_for_value(&pair.source_client().await, attached, "true", Duration::from_secs(20)).await;
         pair
     }
@@ -59,10 +59,25 @@ impl Pair {
         self.source.psql(DB, &sql).await;
     }
 
-    /// Waits until the task is in a state.
+    /// Waits until the task is in a state. Panics at once when it has failed, unless that is waited for.
     pub async fn wait_for_state(&self, state: &str, deadline: Duration) {
-        let sql = format!("SELECT state FROM pgrelay.task_status WHERE name = '{TASK}'");
-        wait_for_value(&self.source_client().await, &sql, state, deadline).await;
+        let sql =
+            "SELECT state, coalesce(error, ''), (SELECT string_agg(concat_ws(' ', f.item, f.object, f.message), '; ' ORDER BY f.ordinal)
+                     FROM pgrelay.finding f WHERE f.task = s.task AND f.severity = 'error'), pending
+                     FROM pgrelay.task_status s WHERE task = $1";
+        let client = self.source_client().await;
+        wait_until(&format!("the task to be {state}"), deadline, async || {
+            let row = client.query_opt(sql, &[&TASK]).await.map_err(|e| format!("{e:?}"))?.ok_or("no task")?;
+            let (seen, error, findings): (String, String, Option<String>) = (row.get(0), row.get(1), row.get(2));
+            let dead = !row.get::<_, bool>(3) && ["precheck_failed", "failed", "stopped"].contains(&seen.as_str());
+            if seen == state {
+                return Ok(());
+            }
+            let seen = format!("{seen} {error} {}", findings.unwrap_or_default());
+            assert!(!dead, "the task shall become {state} and is {seen}\n{}", log_tails());
+            Err(seen)
+        })
+        .await;
     }
 
     /// Returns when everything committed on the source so far is visible on the peer.
