@@ -6,8 +6,10 @@
 use pgrx::prelude::*;
 
 mod report;
+mod request;
 mod store;
 mod task;
+mod wait;
 
 ::pgrx::pg_module_magic!();
 

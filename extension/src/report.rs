@@ -13,7 +13,8 @@ fn raise(error: Error) -> ! {
     if let (None, Some(cause)) = (&detail, std::error::Error::source(&error)) {
         detail = Some(format!("{cause}."));
     }
-    report(PgLogLevel::ERROR, &error.sqlstate().to_owned(), error.message, detail, error.hint);
+    let sqlstate = error.sqlstate().to_owned();
+    report(PgLogLevel::ERROR, &sqlstate, error.message, detail, error.hint);
     unreachable!("ERROR does not return")
 }
 

@@ -22,8 +22,11 @@ use crate::{
     },
 };
 
-/// How to start an applier, for hints.
-pub const HOW_TO_ATTACH: &str = "Start one with: pgrelay-applier run --source 'dbname=…'";
+/// How to start an applier for this database, as a hint.
+pub fn how_to_attach() -> String {
+    let database = store::database_name().unwrap_or_else(|_| "…".to_owned());
+    format!("Start one with: pgrelay-applier run --source 'dbname={database}'")
+}
 
 type Rows = TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))>;
 type Patterns = Option<Vec<Option<String>>>;
@@ -125,7 +128,7 @@ fn create<'a>(
     Options::from_json(&options.0)?;
     peer::check(peer)?;
     let tables = selection::check(&include, &Selection::parse(&include, &exclude)?)?;
-    let owner = current_user()?;
+    let owner = store::current_user()?;
     as_owner(|| {
         let lineage = lineage::current()?;
         tasks::insert(NewTask { name, peer, include, exclude, options, owner: owner.clone(), lineage })?;
@@ -137,7 +140,7 @@ fn create<'a>(
 /// Gives a command to a task.
 fn command(command: Command, name: Option<&str>, force: bool) -> Result<Rows> {
     let name = required("name", name)?;
-    let caller = current_user()?;
+    let caller = store::current_user()?;
     as_owner(|| {
         let task = tasks::lock(name)?;
         let lineage = lineage::current()?;
@@ -166,7 +169,7 @@ fn carry_out(name: &str, task: &Task, command: Command, outcome: Outcome, force:
     let timeline = (command == Command::Start).then_some(lineage.timeline);
     tasks::desire(task.id, desired, force, timeline)?;
     if !task.attached {
-        warn(Error::new(Kind::WrongState, format!("no applier is attached: task \"{name}\" waits for one")).hint(HOW_TO_ATTACH));
+        warn(Error::new(Kind::WrongState, format!("no applier is attached: task \"{name}\" waits for one")).hint(how_to_attach()));
     }
     let message = match command {
         Command::Start => "Told to start. See pgrelay.task_status for how far it is.",
@@ -183,7 +186,7 @@ fn alter(name: Option<&str>, options: Option<JsonB>) -> Result<Rows> {
     let serde_json::Value::Object(changes) = required("options", options)?.0 else {
         return Err(Error::new(Kind::InvalidValue, "options is not a JSON object").hint("Give options such as '{\"copy_jobs\": 8}'."));
     };
-    let caller = current_user()?;
+    let caller = store::current_user()?;
     as_owner(|| {
         let task = tasks::lock(name)?;
         let keys: Vec<String> = changes.keys().cloned().collect();
@@ -220,9 +223,4 @@ fn check_owner_may_read(name: &str, task: &Task) -> Result<()> {
     })?;
     let selection = Selection::parse(&task.include, &task.exclude)?;
     as_role(role, || selection::check(&task.include, &selection)).map(|_| ())
-}
-
-fn current_user() -> Result<String> {
-    let found = store::read("SELECT current_user::pg_catalog.text", &[], |r| store::not_null::<String>(r, 1))?;
-    found.into_iter().next().ok_or_else(|| Error::new(Kind::Internal, "there is no current user"))
 }

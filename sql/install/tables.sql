@@ -120,9 +120,11 @@ CREATE TABLE pgrelay.request (
     answered_at timestamptz,
     error_sqlstate text,
     error_message text,
-    error_hint text
+    error_hint text,
+    token uuid UNIQUE
 );
-COMMENT ON TABLE pgrelay.request IS 'Questions to the applier. Writer of id to requested_at: the extension, which also removes old rows; of the rest: the applier.';
+COMMENT ON TABLE pgrelay.request IS 'Questions to the applier. Writer of id to requested_at and of token: the extension, which also removes old rows; of the rest: the applier.';
+COMMENT ON COLUMN pgrelay.request.token IS 'By which the session that asks finds its question: another process writes it.';
 COMMENT ON COLUMN pgrelay.request.lsn IS 'Position of the source''s WAL when the question was asked.';
 
 CREATE TABLE pgrelay.lease (

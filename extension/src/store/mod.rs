@@ -5,6 +5,7 @@
 
 pub mod lineage;
 pub mod peer;
+pub mod request;
 pub mod selection;
 pub mod task;
 
@@ -48,6 +49,21 @@ pub fn owner() -> Result<Oid> {
     let sql = "SELECT extowner FROM pg_catalog.pg_extension WHERE extname = 'pgrelay'";
     let found = read(sql, &[], |r| not_null::<Oid>(r, 1))?;
     found.first().copied().ok_or_else(|| Error::new(Kind::UndefinedObject, "extension \"pgrelay\" is not created in this database"))
+}
+
+/// Whom rights are checked against.
+pub fn current_user() -> Result<String> {
+    one_text("SELECT current_user::pg_catalog.text")
+}
+
+/// The database's name.
+pub fn database_name() -> Result<String> {
+    one_text("SELECT pg_catalog.current_database()::pg_catalog.text")
+}
+
+fn one_text(sql: &str) -> Result<String> {
+    let found = read(sql, &[], |r| not_null::<String>(r, 1))?;
+    found.into_iter().next().ok_or_else(|| Error::new(Kind::Internal, "a query of pgrelay returned no row"))
 }
 
 /// Does something with the rights of the extension's owner.

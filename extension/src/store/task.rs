@@ -143,6 +143,11 @@ pub fn insert(task: NewTask) -> Result<()> {
 pub fn desire(id: i64, desired: Desired, force: bool, timeline: Option<i32>) -> Result<()> {
     let args: [DatumWithOid; 4] = [id.into(), desired.as_str().into(), force.into(), timeline.into()];
     execute(include_str!("../../../sql/extension/set_desired.sql"), &args)?;
+    notify(id)
+}
+
+/// Tells the applier, at commit, that there is something to see about a task.
+pub fn notify(id: i64) -> Result<()> {
     execute("SELECT pg_catalog.pg_notify('pgrelay', $1::pg_catalog.text)", &[id.into()])
 }
 

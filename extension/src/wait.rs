@@ -1,0 +1,226 @@
+//! Functions for scripts that wait: `wait_for_state`, `wait_for_catchup`, and `precheck`, which waits for the applier's part.
+//!
+//! They read with fresh snapshots about twenty times a second and end at an interrupt. In a transaction that has written they raise
+//! at once: the applier could wait for that very transaction.
+
+use std::time::{Duration, Instant};
+
+use pgrelay_core::{
+    Error, Result,
+    error::Kind,
+    state::{Actual, Standing, can_become},
+    task::Options,
+};
+use pgrx::{datum::Interval, iter::TableIterator, pg_sys, prelude::*};
+
+use crate::{
+    report::{or_raise, required},
+    request::Asking,
+    store::{
+        as_owner,
+        request::{self, Answer, FindingRow, Question},
+        task::{self as tasks, Task},
+    },
+    task::how_to_attach,
+};
+
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Waits until a task has come to a state.
+#[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
+fn wait_for_state(
+    name: Option<&str>,
+    state: Option<&str>,
+    timeout: default!(Option<Interval>, "'1 h'"),
+) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
+    let (name, state) = or_raise(await_state(name, state, timeout));
+    TableIterator::once((name.to_owned(), state.to_owned(), "The task has come to this state.".to_owned()))
+}
+
+/// Waits until everything committed before the call is visible on the peer.
+#[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
+fn wait_for_catchup(
+    name: Option<&str>,
+    timeout: default!(Option<Interval>, "'1 h'"),
+) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
+    let (name, state) = or_raise(await_catchup(name, timeout));
+    let message = "Everything committed on the source before the call is visible on the peer.";
+    TableIterator::once((name.to_owned(), state.as_str().to_owned(), message.to_owned()))
+}
+
+/// Has both sides checked and returns what was found.
+#[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
+#[allow(clippy::type_complexity)]
+fn precheck(
+    name: Option<&str>,
+    timeout: default!(Option<Interval>, "'10 min'"),
+) -> TableIterator<
+    'static,
+    (name!(item, String), name!(severity, String), name!(object, String), name!(message, String), name!(fix, Option<String>)),
+> {
+    TableIterator::new(or_raise(run_precheck(name, timeout)))
+}
+
+fn await_state<'a>(name: Option<&'a str>, state: Option<&'a str>, timeout: Option<Interval>) -> Result<(&'a str, &'a str)> {
+    let name = required("name", name)?;
+    let word = required("state", state)?;
+    let wanted = Actual::parse(word);
+    if wanted.is_none() && word != "dropped" {
+        let known = Actual::ALL.map(Actual::as_str).join(", ");
+        return Err(
+            Error::new(Kind::InvalidValue, format!("\"{word}\" is not a state of a task")).hint(format!("States are {known}, dropped."))
+        );
+    }
+    let wait = Wait::begin("wait_for_state", timeout)?;
+    as_owner(|| {
+        loop {
+            let task = match (tasks::find(name)?, wanted) {
+                (None, None) => return Ok((name, word)),
+                (None, Some(_)) => return tasks::get(name).map(|_| (name, word)),
+                (Some(task), _) => task,
+            };
+            if !task.pending && Some(task.shown()) == wanted {
+                return Ok((name, word));
+            }
+            if !may_come(&task, wanted)? {
+                return Err(cannot_come(name, &task, &format!("come to state \"{word}\"")));
+            }
+            wait.look_again(|| format!("task \"{name}\" did not come to state \"{word}\" in time"), &task)?;
+        }
+    })
+}
+
+/// Whether the task can still come to the state, `None` for being dropped.
+fn may_come(task: &Task, wanted: Option<Actual>) -> Result<bool> {
+    let stages = Options::from_json(&task.options)?.stages;
+    Ok(match wanted {
+        Some(wanted) => can_become(task.desired, task.pending, task.actual, stages, wanted),
+        None => task.standing() == Standing::Dropping && (task.pending || task.actual != Actual::Failed),
+    })
+}
+
+fn await_catchup<'a>(name: Option<&'a str>, timeout: Option<Interval>) -> Result<(&'a str, Actual)> {
+    let name = required("name", name)?;
+    let wait = Wait::begin("wait_for_catchup", timeout)?;
+    as_owner(|| {
+        let first = tasks::get(name)?;
+        if !Options::from_json(&first.options)?.stages.stream {
+            return Err(Error::new(Kind::WrongState, format!("task \"{name}\" has no stream to catch up"))
+                .hint("Wait for its end with wait_for_state(name, 'finished')."));
+        }
+        check_streams(name, &first)?;
+        let asking = Asking::start(first.id, Question::Catchup)?;
+        wait.for_answer(name, &asking, "catch up", check_streams).map(|task| (name, task.shown()))
+    })
+}
+
+/// Errors when the task is not on its way.
+fn check_streams(name: &str, task: &Task) -> Result<()> {
+    match task.standing() {
+        Standing::Starting | Standing::Active => Ok(()),
+        _ => Err(cannot_come(name, task, "catch up")),
+    }
+}
+
+fn run_precheck(name: Option<&str>, timeout: Option<Interval>) -> Result<Vec<FindingRow>> {
+    let name = required("name", name)?;
+    let wait = Wait::begin("precheck", timeout)?;
+    as_owner(|| {
+        let task = tasks::get(name)?;
+        if !task.attached {
+            return Err(Error::new(Kind::WrongState, "no applier is attached: nobody can look at the peer").hint(how_to_attach()));
+        }
+        let asking = Asking::start(task.id, Question::Precheck)?;
+        wait.for_answer(name, &asking, "be prechecked", |_, _| Ok(()))?;
+        request::findings(task.id)
+    })
+}
+
+/// Why waiting is in vain: where the task stands, and the error that brought it there.
+fn cannot_come(name: &str, task: &Task, what: &str) -> Error {
+    let error = Error::new(Kind::WrongState, format!("task \"{name}\" cannot {what} without another command"));
+    match &task.error {
+        Some((message, hint)) => {
+            let error = error.detail(format!("Its state is {}, and its error: {message}.", task.actual));
+            if let Some(hint) = hint { error.hint(hint) } else { error }
+        }
+        None => error
+            .detail(format!("Its state is {}, and the last command was: {}.", task.actual, task.desired))
+            .hint("See pgrelay.task_status; start_task, resume_task, pause_task, stop_task and drop_task give commands."),
+    }
+}
+
+/// One wait with its deadline.
+struct Wait {
+    deadline: Option<Instant>,
+}
+
+impl Wait {
+    /// Errors: `InvalidValue` for the timeout, `WrongState` in a transaction in which waiting would be in vain.
+    fn begin(function: &str, timeout: Option<Interval>) -> Result<Wait> {
+        let micros = required("timeout", timeout)?.as_micros();
+        let micros = u64::try_from(micros).map_err(|_| {
+            Error::new(Kind::InvalidValue, "argument \"timeout\" is negative or too long").hint("Give an interval such as '10 min'.")
+        })?;
+        // SAFETY: plain reads of the backend's own state.
+        let (isolated, writing) = unsafe {
+            (pg_sys::XactIsoLevel > pg_sys::XACT_READ_COMMITTED as i32, pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId)
+        };
+        let refuse = |why: &str| {
+            Error::new(Kind::WrongState, format!("{function} cannot run in this transaction"))
+                .detail(why)
+                .hint("Call it in a transaction of its own, as psql does outside BEGIN.")
+        };
+        if isolated {
+            return Err(refuse("It runs above READ COMMITTED and would never see the task change."));
+        }
+        if writing {
+            return Err(refuse("It has written, and the applier may have to wait for its end."));
+        }
+        Ok(Wait { deadline: Instant::now().checked_add(Duration::from_micros(micros)) })
+    }
+
+    /// Waits for the applier's answer; `check` ends the wait when the task no longer allows one.
+    fn for_answer(&self, name: &str, asking: &Asking, what: &str, check: impl Fn(&str, &Task) -> Result<()>) -> Result<Task> {
+        loop {
+            // In this order: a worker that has ended has committed, if it ever will.
+            let ended = asking.has_ended();
+            let answer = request::answer(&asking.token)?;
+            let task = tasks::get(name)?;
+            match answer {
+                Answer::Done => return Ok(task),
+                Answer::Failed(error) => return Err(error),
+                Answer::NotAsked if ended => {
+                    return Err(Error::new(Kind::Internal, format!("the question about task \"{name}\" could not be written"))
+                        .hint("See the server's log for the error of the worker \"pgrelay request\"."));
+                }
+                Answer::NotAsked | Answer::Waiting => check(name, &task)?,
+            }
+            self.look_again(|| format!("task \"{name}\" did not {what} in time"), &task)?;
+        }
+    }
+
+    /// Sleeps a little. Errors: `Timeout`.
+    fn look_again(&self, timed_out: impl Fn() -> String, task: &Task) -> Result<()> {
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            let error = Error::new(Kind::Timeout, timed_out()).detail(format!("Its state is {}.", task.shown()));
+            return Err(if task.attached {
+                error.hint("See pgrelay.task_status and pgrelay.event for what it does.")
+            } else {
+                error.hint(format!("No applier is attached. {}", how_to_attach()))
+            });
+        }
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        // SAFETY: the backend's own latch.
+        unsafe {
+            pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, LOOK_EVERY.as_millis() as i64, pg_sys::PG_WAIT_EXTENSION);
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+        }
+        pg_sys::check_for_interrupts!();
+        Ok(())
+    }
+}
