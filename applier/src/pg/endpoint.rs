@@ -412,7 +412,7 @@ fn address(host: Option<String>, addr: Option<String>, around: &Surroundings) ->
         Some(text) => Some(text.parse::<IpAddr>().map_err(|_| invalid("\"hostaddr\" is not an IP address"))?),
     };
     Ok(match (host, addr) {
-        (Some(host), addr) if addr.is_some() || !host.starts_with(['/', '@']) => Address::Tcp { host, addr },
+        (Some(host), addr) if addr.is_some() || !host.starts_with('/') => Address::Tcp { host, addr },
         (Some(folder), _) => Address::Unix(PathBuf::from(folder)),
         (None, Some(addr)) => Address::Tcp { host: addr.to_string(), addr: Some(addr) },
         (None, None) => Address::Unix(around.socket_folder.clone()),

@@ -45,11 +45,15 @@ pub fn server_error(e: tokio_postgres::Error, doing: &str) -> Error {
     let from_io = std::iter::successors(std::error::Error::source(&e), |e| e.source()).any(|e| e.is::<std::io::Error>());
     // What fails here without a server or a socket is a value or a type that pgrelay itself handed over.
     let what = e.to_string();
-    let connecting = ["error connecting", "error performing TLS", "error communicating", "timeout", "unexpected message", "authentication"];
-    let kind = if from_io || connecting.iter().any(|c| what.starts_with(c)) { Kind::Connection } else { Kind::Internal };
+    let connecting = ["error connecting", "error performing TLS", "error communicating", "timeout", "unexpected message"];
+    let kind = match () {
+        () if what.starts_with("authentication") => Kind::Configuration,
+        () if from_io || connecting.iter().any(|c| what.starts_with(c)) => Kind::Connection,
+        () => Kind::Internal,
+    };
     let what = what.split(':').next().unwrap_or_default().to_string();
     match cause {
-        Some(cause) if kind == Kind::Connection => Error::new(kind, format!("{doing}: {what}: {cause}")).caused_by(e),
+        Some(cause) if kind != Kind::Internal => Error::new(kind, format!("{doing}: {what}: {cause}")).caused_by(e),
         _ => Error::new(kind, format!("{doing}: {what}")).caused_by(e),
     }
 }
