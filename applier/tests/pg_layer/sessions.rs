@@ -62,7 +62,7 @@ async fn a_refused_login_says_why() {
         ("user=scram_user", None, Kind::InsufficientPrivilege, "none was found"),
         ("user=scram_user sslmode=verify-ca sslrootcert=DIR/other.crt", Some("sEcret"), Kind::Configuration, "no known authority"),
         ("user=only_plain sslmode=require", Some("sEcret"), Kind::InsufficientPrivilege, "pg_hba.conf"),
-        ("user=scram_user sslmode=disable channel_binding=require", Some("sEcret"), Kind::Connection, "channel binding"),
+        ("user=scram_user sslmode=disable channel_binding=require", Some("sEcret"), Kind::Configuration, "channel binding"),
         ("user=tls_user sslmode=require sslcert=DIR/client.crt sslkey=DIR/encrypted.key", None, Kind::NotSupported, "encrypted"),
         ("user=scram_user target_session_attrs=standby", Some("sEcret"), Kind::Connection, "target_session_attrs"),
         ("user=nobody port=1", Some("sEcret"), Kind::Connection, "port 1"),
