@@ -2,9 +2,24 @@
 //!
 //! `order` and `ddl` make it from a `catalog`; the extension shows it, the applier carries it out.
 
-use std::fmt;
+mod attach;
+pub(crate) mod draft;
+mod graph;
+mod hints;
+mod items;
+pub(crate) mod lookup;
+mod select;
 
-use crate::{finding::Finding, name::TableName};
+use std::{collections::BTreeSet, fmt};
+
+use crate::{
+    catalog::{Address, Catalog, class},
+    ddl,
+    finding::Finding,
+    name::{Pattern, Selection, TableName},
+    plan::lookup::Lookup,
+    task::{NotMovable, Options},
+};
 
 /// Which of the three parts of a move an object belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,4 +85,58 @@ pub struct Plan {
     pub items: Vec<Item>,
     /// What cannot be carried, by name, and what hangs on it.
     pub findings: Vec<Finding>,
+    roles: BTreeSet<String>,
+    extensions: BTreeSet<(String, String)>,
+}
+
+impl Plan {
+    /// Roles that the plan's DDL names and the peer must have.
+    pub fn roles(&self) -> BTreeSet<String> {
+        self.roles.clone()
+    }
+
+    /// Extensions that the plan makes, each with its version.
+    pub fn extensions(&self) -> BTreeSet<(String, String)> {
+        self.extensions.clone()
+    }
+}
+
+/// What a plan may do beyond the options of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// What becomes of objects that cannot be carried.
+    pub not_movable: NotMovable,
+    /// C and internal functions outside extensions are made all the same: the peer has their libraries.
+    pub low_level_functions: bool,
+}
+
+/// The plan of a task: what `selection` takes from `catalog`, in order, and what it leaves out.
+pub fn plan(catalog: &Catalog, selection: &Selection, options: &Options) -> Plan {
+    plan_by_rules(catalog, selection, Rules { not_movable: options.not_movable, low_level_functions: false })
+}
+
+/// The same under `rules`.
+pub fn plan_by_rules(catalog: &Catalog, selection: &Selection, rules: Rules) -> Plan {
+    let lookup = Lookup::new(catalog);
+    let mut draft = ddl::draft(&lookup);
+    if rules.low_level_functions {
+        draft.nodes.iter_mut().for_each(|n| n.not_movable = None);
+    }
+    let mut attached = attach::Attached::new(catalog, &mut draft);
+    let mut graph = graph::build(catalog, draft, hints::body_needs);
+    let mut findings = std::mem::take(&mut graph.findings);
+    let taken = select::take(&graph, catalog, selection, rules.not_movable, &mut findings);
+    attached.resolve(&graph, &mut findings);
+    let items = items::make(&graph, &lookup, &taken, &attached, &mut findings);
+    let named = |at: &usize| taken[*at] != select::Taken::No;
+    let roles = (0..taken.len()).filter(named).flat_map(|at| graph.nodes[at].roles.iter().cloned()).collect();
+    let extensions = catalog.extensions.iter().filter(|x| {
+        let node = graph.resolver.node(Address::new(class::EXTENSION, x.object.oid));
+        node.is_some_and(|at| taken[at] != select::Taken::No)
+    });
+    let extensions = extensions.map(|x| (x.object.name.clone(), x.version.clone())).collect();
+    if selection.include.contains(&Pattern::All) {
+        findings.extend(catalog.others.iter().map(attach::not_carried));
+    }
+    Plan { items, findings, roles, extensions }
 }

@@ -16,7 +16,7 @@ use super::passfile::{self, Wanted};
 use super::service;
 
 /// Environment variables of libpq and the keys they stand for.
-const ENVIRONMENT: [(&str, &str); 27] = [
+const ENVIRONMENT: [(&str, &str); 24] = [
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
     ("port", "PGPORT"),
@@ -37,9 +37,6 @@ const ENVIRONMENT: [(&str, &str); 27] = [
     ("sslkey", "PGSSLKEY"),
     ("sslrootcert", "PGSSLROOTCERT"),
     ("sslcrl", "PGSSLCRL"),
-    ("sslcrldir", "PGSSLCRLDIR"),
-    ("sslcertmode", "PGSSLCERTMODE"),
-    ("sslsni", "PGSSLSNI"),
     ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
     ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
     ("target_session_attrs", "PGTARGETSESSIONATTRS"),

@@ -98,7 +98,7 @@ pub enum OldKind {
 }
 
 /// One column of a row.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column<'a> {
     /// NULL.
     Null,
@@ -108,18 +108,6 @@ pub enum Column<'a> {
     Text(&'a [u8]),
     /// The type's binary form.
     Binary(&'a [u8]),
-}
-
-impl std::fmt::Debug for Column<'_> {
-    /// Shows no value.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Column::Null => f.write_str("Null"),
-            Column::UnchangedToast => f.write_str("UnchangedToast"),
-            Column::Text(value) => write!(f, "Text({} bytes)", value.len()),
-            Column::Binary(value) => write!(f, "Binary({} bytes)", value.len()),
-        }
-    }
 }
 
 /// A row whose format has been checked. `Bytes::slice_ref` of the payload makes an owned column without copying.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use pgrelay_core::error::{Error, Kind, Result};
 use ring::digest;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
@@ -134,17 +134,9 @@ impl Verifier {
                 let lists = CertificateRevocationListDer::pem_file_iter(path)
                     .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
                     .map_err(wrong)?;
-                // As in libpq every certificate of the chain needs a list that is not out of date.
-                builder = builder.with_crls(lists).enforce_revocation_expiration();
+                builder = builder.with_crls(lists).allow_unknown_revocation_status();
             }
-            chain = Some(builder.build().map_err(|e| {
-                match e {
-                    VerifierBuilderError::InvalidCrl(_) => configuration("the revocation list of \"sslcrl\" cannot be used")
-                        .hint("It must be of version 2, with a number: crlnumber and crl_extensions in the configuration of openssl.")
-                        .caused_by(e),
-                    _ => configuration("the root certificates cannot be used").caused_by(e),
-                }
-            })?);
+            chain = Some(builder.build().map_err(|e| configuration("the root certificates cannot be used").caused_by(e))?);
         }
         Ok(Verifier { provider, chain, roots, check_name: files.mode == SslMode::VerifyFull })
     }
@@ -241,9 +233,6 @@ pub(super) fn tls_error(cause: &rustls::Error, doing: &str) -> Error {
         ),
         C::Expired | C::ExpiredContext { .. } => refused("it has expired", "Renew it."),
         C::Revoked => refused("it is revoked", "Replace it."),
-        C::UnknownRevocationStatus | C::ExpiredRevocationList | C::ExpiredRevocationListContext { .. } => {
-            refused("the revocation list does not cover it", "Renew the file that \"sslcrl\" names.")
-        }
         other if format!("{other:?}").contains("UnsupportedCertVersion") => refused(
             "it is of X.509 version 1",
             "Issue it again as version 3: \"openssl x509 -req\" does so when -extfile names a file with a subjectAltName.",

@@ -23,16 +23,6 @@ new client tls_user -out client.csr
 printf 'keyUsage=digitalSignature' > usage
 openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3 -extfile usage -out client.crt
 openssl pkcs8 -topk8 -in client.key -out encrypted.key -passout pass:x
-openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3 -out old.crt
-new named localhost -x509 -out named.crt -addext "basicConstraints=critical,CA:FALSE"
-cp server.key old.key
-printf '[ca]\ndefault_ca=d\n[d]\ndatabase=db\ndefault_md=sha256\ndefault_crl_days=3\ncrlnumber=number\ncrl_extensions=e\n[e]\nauthorityKeyIdentifier=keyid\n' > ca.cnf
-touch db
-echo 01 > number
-list() { openssl ca -config ca.cnf -keyfile ca.key -cert ca.crt "$@"; }
-list -gencrl -out empty.crl
-list -revoke server.crt
-list -gencrl -out revoked.crl
 chmod 600 *.key"#;
 
 const HBA: &str = "local all all trust\n\

@@ -37,7 +37,6 @@ async fn every_way_in_that_libpq_has() {
         ("user=scram_user sslmode=require channel_binding=require", true),
         ("user=scram_user sslmode=verify-ca sslrootcert=DIR/ca.crt", true),
         ("user=scram_user sslmode=verify-full sslrootcert=DIR/ca.crt", true),
-        ("user=scram_user sslmode=verify-full sslrootcert=DIR/ca.crt sslcrl=DIR/empty.crl", true),
         ("user=scram_user sslmode=require ssl_max_protocol_version=TLSv1.2 channel_binding=require", true),
         ("user=only_tls sslmode=allow", true),
         ("user=only_plain sslmode=prefer", false),
@@ -64,7 +63,6 @@ async fn a_refused_login_says_why() {
         ("user=scram_user sslmode=verify-ca sslrootcert=DIR/other.crt", Some("sEcret"), Kind::Configuration, "no known authority"),
         ("user=only_plain sslmode=require", Some("sEcret"), Kind::InsufficientPrivilege, "pg_hba.conf"),
         ("user=scram_user sslmode=disable channel_binding=require", Some("sEcret"), Kind::Configuration, "channel binding"),
-        ("user=scram_user sslmode=verify-ca sslrootcert=DIR/ca.crt sslcrl=DIR/revoked.crl", Some("sEcret"), Kind::Configuration, "revoked"),
         ("user=tls_user sslmode=require sslcert=DIR/client.crt sslkey=DIR/encrypted.key", None, Kind::NotSupported, "encrypted"),
         ("user=scram_user target_session_attrs=standby", Some("sEcret"), Kind::Connection, "target_session_attrs"),
         ("user=nobody port=1", Some("sEcret"), Kind::Connection, "port 1"),
@@ -97,45 +95,6 @@ async fn the_name_and_the_documented_self_signed_certificate() {
     let error = pg::connect(&ep("verify-full"), "test", &[]).await.map(drop).expect_err("wrong name");
     assert_eq!((error.kind, error.message.contains("not for this host")), (Kind::Configuration, true), "{error:?}");
     pg::connect(&ep("verify-ca"), "test", &[]).await.expect("the name is not checked");
-    for (certificate, text, part) in [
-        ("old", "sslmode=require", "X.509 version 1"),
-        ("old", "sslmode=verify-full sslrootcert=DIR/ca.crt", "X.509 version 1"),
-        ("named", "sslmode=verify-full sslrootcert=DIR/named.crt", "not for this host"),
-    ] {
-        cluster.certificate(certificate);
-        let error = pg::connect(&cluster.tcp(&format!("user=scram_user {text}")), "test", &[]).await.map(drop).expect_err(text);
-        assert!(error.kind == Kind::Configuration && error.message.contains(part) && error.hint.is_some(), "{certificate}: {error:?}");
-    }
-}
-
-#[tokio::test]
-async fn connections_open_and_work_inside_of_tasks() {
-    let cluster = Cluster::start().await;
-    let ep = cluster.tcp("user=scram_user");
-    let ordinary = ep.clone();
-    let (client, mut notifications) = tokio::spawn(async move { pg::session::connect_listening(&ordinary, "test", &[]).await })
-        .await
-        .expect("not panicked")
-        .expect("connected");
-    client.batch_execute("LISTEN x; NOTIFY x, 'y'").await.expect("notified");
-    assert_eq!(notifications.recv().await.map(|n| n.payload().to_string()).as_deref(), Some("y"));
-    let ending = client.cancel_token();
-    let sleep = tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(60)").await.map_err(|e| server_error(e, "cannot sleep")) });
-    // A request that comes before the statement runs cancels nothing, so it is repeated.
-    while !sleep.is_finished() {
-        pg::session::cancel(&ep, &ending).await.expect("asked");
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(sleep.await.expect("not panicked").expect_err("cancelled").sqlstate(), "57014");
-    let receiving = tokio::spawn(async move {
-        let mut connection = pg::replication::Connection::connect(&ep, "test", &[]).await?;
-        connection.create_logical_slot("s", "pgoutput").await?;
-        let options = [("proto_version", "1"), ("publication_names", "p")];
-        let mut stream = connection.start_replication("s", pgrelay_core::lsn::Lsn(0), &options).await?;
-        stream.next().await?;
-        stream.close().await
-    });
-    receiving.await.expect("not panicked").expect("a keepalive came and the stream ended");
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! A running stream of changes.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BufMut, Bytes};
@@ -18,22 +17,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const EPOCH: Duration = Duration::from_secs(946_684_800);
 
 /// What the server sends while it streams.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub enum Frame {
     /// A message of the output plugin, not copied: many small payloads share one piece of memory, which lives as long as any.
     Data { wal_start: Lsn, wal_end: Lsn, payload: Bytes },
     /// How far the server has come.
     Keepalive { wal_end: Lsn, reply_requested: bool },
-}
-
-impl fmt::Debug for Frame {
-    /// Shows no payload.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Frame::Data { wal_start, wal_end, payload } => write!(f, "Data({wal_start}, {wal_end}, {} bytes)", payload.len()),
-            Frame::Keepalive { wal_end, reply_requested } => write!(f, "Keepalive({wal_end}, {reply_requested})"),
-        }
-    }
 }
 
 /// A running stream. Dropped, it closes the connection.

@@ -1,0 +1,53 @@
+//! Keys, exclusion constraints and foreign keys. CHECKs are with their table or domain.
+
+use crate::{
+    catalog::{Address, Constraint, Table, class},
+    name::quote_ident,
+    plan::{
+        When,
+        draft::{Draft, Node, after_table, rank, relation},
+        lookup::Lookup,
+    },
+};
+
+pub(crate) fn draft<'a>(lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
+    for k in &lookup.catalog.constraints {
+        let Some(table) = k.table.and_then(|t| lookup.table(t)) else { continue };
+        match k.kind.as_str() {
+            "p" | "u" | "x" => draft.nodes.push(key(k, table)),
+            "f" => draft.nodes.push(foreign_key(k, table)),
+            _ => {}
+        }
+    }
+}
+
+fn node<'a>(k: &'a Constraint, table: &Table, kind: &'static str, rank: u8, ddl: String) -> Node<'a> {
+    Node::new(Address::new(class::CONSTRAINT, k.oid), kind, rank, &table.object.schema, &k.name, ddl)
+        .identity(format!("constraint {} on {}", k.name, table.object.plain()))
+        .follows(relation(table.object.oid))
+}
+
+fn key<'a>(k: &'a Constraint, table: &Table) -> Node<'a> {
+    let kind = match k.kind.as_str() {
+        "p" => "primary key",
+        "u" => "unique constraint",
+        _ => "exclusion constraint",
+    };
+    let ddl = format!("ALTER TABLE ONLY {} ADD CONSTRAINT {} {};", table.object.quoted(), quote_ident(&k.name), k.definition);
+    let when = if table.kind == "p" { When::AfterAll } else { after_table(table) };
+    node(k, table, kind, rank::KEY, ddl).when(when)
+}
+
+/// Added NOT VALID, then validated while others write; partitioned tables before 18 know no such thing.
+fn foreign_key<'a>(k: &'a Constraint, table: &Table) -> Node<'a> {
+    let name = quote_ident(&k.name);
+    let quoted = table.object.quoted();
+    let in_two_steps = table.kind != "p" && k.validated && !k.definition.ends_with("NOT ENFORCED");
+    let only = if table.kind == "p" { "" } else { "ONLY " };
+    let suffix = if in_two_steps { " NOT VALID" } else { "" };
+    let ddl = format!("ALTER TABLE {only}{quoted} ADD CONSTRAINT {name} {}{suffix};", k.definition);
+    let mut node = node(k, table, "foreign key", rank::FOREIGN_KEY, ddl).when(When::AfterAll);
+    node.then = in_two_steps.then(|| format!("ALTER TABLE ONLY {quoted} VALIDATE CONSTRAINT {name};"));
+    node.references = k.references.map(relation);
+    node
+}

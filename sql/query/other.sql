@@ -1,0 +1,14 @@
+-- What exists and is not carried, to be said by name: subscriptions, large objects, temporary tables are no part of a move.
+SELECT coalesce(json_agg(json_build_object('kind', x.kind, 'name', x.name) ORDER BY x.kind, x.name), '[]')::text AS json
+FROM (
+  SELECT 'subscription' AS kind, s.subname::text AS name
+  FROM pg_catalog.pg_subscription s
+  WHERE s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
+  UNION ALL
+  SELECT 'large objects', count(*)::text FROM pg_catalog.pg_largeobject_metadata HAVING count(*) > 0
+  UNION ALL
+  SELECT 'temporary table', format('%s.%s', n.nspname, c.relname)
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relpersistence = 't' AND c.relkind IN ('r', 'p')
+) x;
