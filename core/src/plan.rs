@@ -85,8 +85,8 @@ pub struct Plan {
     pub items: Vec<Item>,
     /// What cannot be carried, by name, and what hangs on it.
     pub findings: Vec<Finding>,
-    roles: BTreeSet<String>,
-    extensions: BTreeSet<(String, String)>,
+    pub(crate) roles: BTreeSet<String>,
+    pub(crate) extensions: BTreeSet<(String, String)>,
 }
 
 impl Plan {

@@ -395,6 +395,6 @@ fn the_plan_gives_kinds_and_names() {
         reason: String::new(),
     };
     let items = vec![item("table", "table shop.orders", "CREATE …"), item("rows", "rows shop.orders", "")];
-    let plan = Plan { items, findings: vec![] };
+    let plan = Plan { items, ..Plan::default() };
     assert_eq!(PlanFacts::from_plan(&plan).objects, [object("table", "shop.orders")]);
 }
