@@ -60,7 +60,7 @@ async fn commits_that_wait_for_a_standby_are_neither_lost_nor_doubled() {
             format!(
                 "INSERT INTO proof_{n} VALUES (nextval('counter'), 'x');
                  INSERT INTO keyed_{n} (filler) VALUES ('new');
-                 UPDATE keyed_{n} SET changes = changes + 1 WHERE id = 1 + (random() * 2000)::int;
+                 UPDATE keyed_{n} SET changes = changes + 1 WHERE id = 1 + (random() * 1999)::int;
                  DELETE FROM keyed_{n} WHERE id = 2001 + (random() * 1000)::int;"
             )
         })
