@@ -1,4 +1,4 @@
--- Casts and transforms: neither has a schema or an owner. Those made by initdb have OIDs below 16384.
+-- Casts and transforms: neither has a schema or an owner. Those made by initdb have OIDs below 16384, those of ranges depend on them (i).
 SELECT coalesce(json_agg(x.one ORDER BY x.one ->> 'name'), '[]')::text AS json
 FROM (
   SELECT json_strip_nulls(json_build_object(
@@ -9,7 +9,7 @@ FROM (
   FROM pg_catalog.pg_cast c
   WHERE c.oid >= 16384
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e
-                    WHERE e.classid = 'pg_catalog.pg_cast'::regclass AND e.objid = c.oid AND e.deptype = 'e')
+                    WHERE e.classid = 'pg_catalog.pg_cast'::regclass AND e.objid = c.oid AND e.deptype IN ('e', 'i'))
   UNION ALL
   SELECT json_strip_nulls(json_build_object(
       'oid', t.oid::int8, 'transform', true,

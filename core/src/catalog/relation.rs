@@ -142,6 +142,9 @@ pub struct Constraint {
     pub inherited: i32,
     pub no_inherit: bool,
     pub index: Option<u32>,
+    /// Storage parameters of a key's index.
+    #[serde(default)]
+    pub options: Vec<String>,
     pub references: Option<u32>,
 }
 

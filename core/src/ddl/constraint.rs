@@ -2,6 +2,7 @@
 
 use crate::{
     catalog::{Address, Constraint, Table, class},
+    ddl::with_parameters,
     name::quote_ident,
     plan::{
         When,
@@ -33,9 +34,21 @@ fn key<'a>(k: &'a Constraint, table: &Table) -> Node<'a> {
         "u" => "unique constraint",
         _ => "exclusion constraint",
     };
-    let ddl = format!("ALTER TABLE ONLY {} ADD CONSTRAINT {} {};", table.object.quoted(), quote_ident(&k.name), k.definition);
+    let (columns, deferrable) = split_deferrable(&k.definition);
+    let definition = format!("{columns}{}{deferrable}", with_parameters(&k.options));
+    let ddl = format!("ALTER TABLE ONLY {} ADD CONSTRAINT {} {definition};", table.object.quoted(), quote_ident(&k.name));
     let when = if table.kind == "p" { When::AfterAll } else { after_table(table) };
     node(k, table, kind, rank::KEY, ddl).when(when)
+}
+
+/// A key's definition, and the words at its end that storage parameters come before.
+fn split_deferrable(definition: &str) -> (&str, &str) {
+    for words in [" DEFERRABLE INITIALLY DEFERRED", " DEFERRABLE"] {
+        if let Some(columns) = definition.strip_suffix(words) {
+            return (columns, words);
+        }
+    }
+    (definition, "")
 }
 
 /// Added NOT VALID, then validated while others write; partitioned tables before 18 know no such thing.

@@ -63,6 +63,7 @@ pub(crate) fn create(table: &Table, lookup: &Lookup<'_>, split: &Split) -> Strin
         }
     }
     match table.replica_identity.as_str() {
+        _ if table.kind == "f" => {}
         "f" => ddl.push_str(&format!("\nALTER TABLE ONLY {name} REPLICA IDENTITY FULL;")),
         "n" => ddl.push_str(&format!("\nALTER TABLE ONLY {name} REPLICA IDENTITY NOTHING;")),
         _ => {}

@@ -81,6 +81,8 @@ fn is_part(d: &crate::catalog::Dependency) -> bool {
     match d.6 {
         'i' | 'e' => true,
         'a' => FAMILY_MEMBERS.contains(&d.0),
+        // A partition's copy of a trigger.
+        'P' => d.0 == class::TRIGGER && d.3 == class::TRIGGER,
         _ => false,
     }
 }

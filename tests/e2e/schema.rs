@@ -1,0 +1,196 @@
+//! The schema stage alone: plan and carry_out between two databases, proved by what pg_dump says of both.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pgrelay_applier::schema::{carry_out, read_catalog};
+use pgrelay_core::name::Selection;
+use pgrelay_core::plan::{Item, Plan, Rules, plan_by_rules};
+use pgrelay_core::task::NotMovable;
+use pgrelay_tests::{Cluster, ClusterOptions};
+
+const PEER_TABLES: &str = include_str!("../../sql/peer/create.sql");
+const KEY: &str = "schema_test";
+const EVERYTHING: Rules = Rules { not_movable: NotMovable::Report, low_level_functions: true };
+
+/// One server; source and peer are two of its databases, so that both see the same roles.
+async fn server() -> Cluster {
+    Cluster::start(ClusterOptions { name: "schema".to_string(), ..ClusterOptions::default() }).await
+}
+
+async fn plan_of(server: &Cluster, db: &str, selection: &Selection, rules: Rules) -> Plan {
+    let source = server.connect(db).await;
+    let catalog = read_catalog(&source).await.expect("read the catalog");
+    plan_by_rules(&catalog, selection, rules)
+}
+
+/// Carries everything out as a task does, without rows: before the data, after each table, after all.
+async fn move_schema(server: &Cluster, from: &str, to: &str, selection: &Selection) -> Plan {
+    let plan = plan_of(server, from, selection, EVERYTHING).await;
+    server.create_db(to).await;
+    server.psql(to, PEER_TABLES).await;
+    server.psql(to, &format!("INSERT INTO pgrelay_peer.task (task_key) VALUES ('{KEY}')")).await;
+    carry_out_all(server, to, &plan).await.unwrap_or_else(|e| panic!("{e} {:?} {:?}", e.hint, e.object));
+    plan
+}
+
+async fn carry_out_all(server: &Cluster, to: &str, plan: &Plan) -> pgrelay_core::Result<()> {
+    let mut peer = server.connect(to).await;
+    peer.batch_execute("SET search_path = ''").await.expect("set");
+    let items: Vec<&Item> = plan.items.iter().collect();
+    carry_out(&mut peer, KEY, &items, &mut |_| ()).await
+}
+
+fn dump(server: &Cluster, db: &str) -> BTreeMap<String, String> {
+    let mut command = pgrelay_tests::process::as_client(&pgrelay_tests::process::bindir().join("pg_dump"));
+    command.args(["--schema-only", "--exclude-schema=pgrelay_peer", "-d"]).arg(server.dsn(db));
+    let text = pgrelay_tests::process::run(&mut command);
+    let mut entries = BTreeMap::new();
+    for entry in text.split("\n--\n-- Name: ").skip(1) {
+        let (head, body) = entry.split_once("\n--\n").unwrap_or((entry, ""));
+        let mut lines: Vec<&str> = body.lines().filter(|l| !l.starts_with("SET default_") && !l.starts_with("\\unrestrict")).collect();
+        if head.contains("Type: ACL") || head.contains("Type: DEFAULT ACL") {
+            lines.sort_unstable();
+        }
+        let body = lines.join("\n").replace("--\n-- PostgreSQL database dump complete\n--", "");
+        *entries.entry(head.to_string()).or_insert_with(String::new) += body.trim();
+    }
+    entries
+}
+
+fn assert_same_dumps(server: &Cluster, source: &str, peer: &str) {
+    let (source, peer) = (dump(server, source), dump(server, peer));
+    let mut wrong = Vec::new();
+    for (head, body) in &source {
+        match peer.get(head) {
+            Some(other) if other == body => {}
+            other => wrong.push(format!("{head}\n--- source\n{body}\n--- peer\n{}", other.map_or("(missing)", String::as_str))),
+        }
+    }
+    wrong.extend(peer.keys().filter(|k| !source.contains_key(*k)).map(|k| format!("{k}: only on the peer")));
+    assert!(wrong.is_empty(), "{} of {} objects differ:\n{}", wrong.len(), source.len(), wrong.join("\n\n"));
+    assert!(source.len() > 10, "the source's dump holds only {} objects", source.len());
+}
+
+#[tokio::test]
+async fn a_rich_schema_arrives_as_it_was() {
+    let server = server().await;
+    server.create_db("rich").await;
+    server.psql("rich", include_str!("../fixtures/schema_rich.sql")).await;
+    let plan = move_schema(&server, "rich", "copy", &Selection::all()).await;
+    assert_same_dumps(&server, "rich", "copy");
+    for (number, item) in plan.items.iter().enumerate() {
+        assert_eq!(item.ordinal as usize, number + 1);
+        assert!(!item.reason.is_empty(), "{} has no reason", item.identity);
+    }
+}
+
+#[tokio::test]
+async fn identities_of_a_plan_are_unique_and_what_an_item_needs_comes_before_it() {
+    let server = server().await;
+    server.create_db("rich").await;
+    server.psql("rich", include_str!("../fixtures/schema_rich.sql")).await;
+    let plan = plan_of(&server, "rich", &Selection::all(), EVERYTHING).await;
+    let mut seen = std::collections::HashSet::new();
+    for item in &plan.items {
+        for need in &item.depends_on {
+            assert!(seen.contains(need), "{} comes before {need}", item.identity);
+        }
+        assert!(seen.insert(item.identity.clone()), "{} is there twice", item.identity);
+    }
+}
+
+#[tokio::test]
+async fn an_error_names_the_item_and_the_next_run_goes_on_behind_what_is_made() {
+    let server = server().await;
+    server.create_db("one").await;
+    server
+        .psql("one", "CREATE SCHEMA s; CREATE TABLE s.a (id int PRIMARY KEY); CREATE TABLE s.b (id int PRIMARY KEY REFERENCES s.a);")
+        .await;
+    let plan = plan_of(&server, "one", &Selection::all(), EVERYTHING).await;
+    server.create_db("two").await;
+    server.psql("two", PEER_TABLES).await;
+    server.psql("two", &format!("INSERT INTO pgrelay_peer.task (task_key) VALUES ('{KEY}')")).await;
+    server.psql("two", "CREATE SCHEMA s").await;
+    let error = carry_out_all(&server, "two", &plan).await.expect_err("the schema exists");
+    assert_eq!((error.sqlstate(), error.object.as_deref()), ("42P06", Some("schema s")), "{error}");
+    server.psql("two", "DROP SCHEMA s").await;
+    carry_out_all(&server, "two", &plan).await.expect("first run");
+    carry_out_all(&server, "two", &plan).await.expect("a second run finds everything made");
+    assert_same_keys(&server).await;
+}
+
+async fn assert_same_keys(server: &Cluster) {
+    let valid = server.psql("two", "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated").await;
+    assert_eq!(valid.trim(), "1");
+}
+
+#[tokio::test]
+async fn a_selection_brings_what_it_needs_and_says_what_it_leaves_out() {
+    let server = server().await;
+    server.create_db("shop").await;
+    let sql = "CREATE SCHEMA shop; CREATE SCHEMA base; CREATE TYPE base.state AS ENUM ('a', 'b'); CREATE SEQUENCE base.ids;
+        CREATE TABLE base.customer (id int PRIMARY KEY);
+        CREATE TABLE shop.orders (id int DEFAULT nextval('base.ids') PRIMARY KEY, s base.state, c int REFERENCES base.customer) PARTITION BY RANGE (id);
+        CREATE TABLE base.orders_1 PARTITION OF shop.orders FOR VALUES FROM (1) TO (10);
+        CREATE TABLE base.other (id int);";
+    server.psql("shop", sql).await;
+    let selection = Selection::parse(&["shop.orders".to_string()], &[]).expect("valid");
+    let plan = move_schema(&server, "shop", "part", &selection).await;
+    let identities: Vec<&str> = plan.items.iter().map(|i| i.identity.as_str()).collect();
+    for there in ["schema shop", "schema base", "type base.state", "sequence base.ids", "table shop.orders", "table base.orders_1"] {
+        assert!(identities.contains(&there), "{there} is not in {identities:?}");
+    }
+    assert!(!identities.iter().any(|i| i.contains("customer") || i.contains("other")), "{identities:?}");
+    assert!(plan.findings.iter().any(|f| f.item == "foreign_key_left_out"), "{:?}", plan.findings);
+    let state = plan.items.iter().find(|i| i.identity == "type base.state").expect("is there");
+    assert!(state.reason.contains("not selected itself"), "{}", state.reason);
+}
+
+#[tokio::test]
+async fn internal_functions_are_named_with_what_hangs_on_them() {
+    let server = server().await;
+    server.create_db("low").await;
+    let sql = "CREATE FUNCTION add(int, int) RETURNS int LANGUAGE internal IMMUTABLE AS 'int4pl';
+        CREATE TABLE t (id int DEFAULT add(1, 2)); CREATE VIEW v AS SELECT * FROM t;";
+    server.psql("low", sql).await;
+    let rules = Rules { low_level_functions: false, ..EVERYTHING };
+    let plan = plan_of(&server, "low", &Selection::all(), rules).await;
+    let found: Vec<&str> = plan.findings.iter().filter(|f| f.item == "not_movable").map(|f| f.message.as_str()).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("function public.add") && found[0].contains("table public.t") && found[0].contains("view public.v"),
+        "{found:?}"
+    );
+    assert!(!plan.items.iter().any(|i| i.identity.contains("public.t")));
+}
+
+/// The independent comparison, where its scripts are; it knows pg_dump's entries and the catalogs better than we do here.
+#[tokio::test]
+async fn the_exotic_schema_is_identical() {
+    let Some(scripts) = scripts() else {
+        println!("skipped: there is no ../shared/fidelity here");
+        return;
+    };
+    let server = server().await;
+    server.create_db("exotic").await;
+    let mut psql = pgrelay_tests::process::as_client(&pgrelay_tests::process::bindir().join("psql"));
+    psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(scripts.join("exotic.sql")).arg("-d").arg(server.dsn("exotic"));
+    pgrelay_tests::process::run(&mut psql);
+    let plan = move_schema(&server, "exotic", "exotic_copy", &Selection::all()).await;
+    plan.findings.iter().for_each(|f| println!("{} {}: {}", f.severity, f.item, f.message));
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(scripts.join("schema_fidelity.py")).args(["--ignore", r" pgrelay_peer(\.|$)", "--ignore", "SCHEMA -.pgrelay_peer"]);
+    command.args(["--ignore", r"\.SCHEMA pgrelay_peer"]);
+    command.args(std::env::var("FIDELITY_CATALOG").map(|_| "--catalog"));
+    command.arg("--source").arg(server.dsn("exotic")).arg("--target").arg(server.dsn("exotic_copy"));
+    let out = command.output().expect("run python3");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{text}");
+}
+
+fn scripts() -> Option<PathBuf> {
+    let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    ["../shared", "../../shared"].iter().map(|up| repo.join(up).join("fidelity")).find(|folder| folder.is_dir())
+}
