@@ -1,0 +1,109 @@
+//! Progress of a task for display: positions, lag, rows and bytes. What counts is on the peer.
+
+use pgrelay_core::{Lsn, Result, name::TableName};
+
+use super::Store;
+
+/// What `task_status` shows of the stream.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProgressRow {
+    /// Received from the source.
+    pub received: Option<Lsn>,
+    /// Everything committed before is on the peer.
+    pub applied: Option<Lsn>,
+    /// The source may forget what lies before.
+    pub confirmed: Option<Lsn>,
+    /// WAL on the source that is not applied, 0 when nothing waits.
+    pub lag_bytes: Option<i64>,
+    /// How long the oldest of it has waited, in seconds.
+    pub lag_seconds: Option<f64>,
+    /// Microseconds since 2000.
+    pub oldest_unapplied_commit: Option<i64>,
+    /// Since the last write.
+    pub transactions: i64,
+    /// Since the last write.
+    pub changes: i64,
+    /// Objects of the schema made so far.
+    pub objects_done: Option<i32>,
+    /// Objects of the schema to make.
+    pub objects_total: Option<i32>,
+}
+
+/// What `table_status` shows of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableRow {
+    /// The table, by its names on the source.
+    pub table: TableName,
+    /// A state as in `pg_subscription_rel`, in words.
+    pub state: &'static str,
+    /// Updates and deletes are not carried.
+    pub insert_only: bool,
+    /// From the source's statistics.
+    pub rows_estimated: i64,
+    /// Size on the source.
+    pub bytes_estimated: i64,
+    /// By the copy.
+    pub rows_copied: i64,
+    /// By the copy, as they crossed the wire.
+    pub bytes_copied: i64,
+    /// By the stream: inserts, updates, deletes, truncates.
+    pub changes: [i64; 4],
+}
+
+impl Store {
+    /// Writes what `task_status` shows.
+    pub async fn progress(&self, task_id: i64, row: &ProgressRow) -> Result<()> {
+        let text = |lsn: Option<Lsn>| lsn.map(|l| l.to_string());
+        let (received, applied, confirmed) = (text(row.received), text(row.applied), text(row.confirmed));
+        let sql = include_str!("../../../sql/store/write_progress.sql");
+        self.write(
+            "write the progress",
+            sql,
+            &[
+                &task_id,
+                &received,
+                &applied,
+                &confirmed,
+                &row.lag_bytes,
+                &row.lag_seconds,
+                &row.oldest_unapplied_commit,
+                &row.transactions,
+                &row.changes,
+                &row.objects_done,
+                &row.objects_total,
+            ],
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Writes what `table_status` shows of some tables.
+    pub async fn tables(&self, task_id: i64, tables: &[TableRow]) -> Result<()> {
+        let numbers = |f: fn(&TableRow) -> i64| tables.iter().map(f).collect::<Vec<i64>>();
+        let schemas: Vec<&str> = tables.iter().map(|t| t.table.schema.as_str()).collect();
+        let names: Vec<&str> = tables.iter().map(|t| t.table.name.as_str()).collect();
+        let states: Vec<&str> = tables.iter().map(|t| t.state).collect();
+        let insert_only: Vec<bool> = tables.iter().map(|t| t.insert_only).collect();
+        self.write(
+            "write the progress of tables",
+            include_str!("../../../sql/store/write_tables.sql"),
+            &[
+                &task_id,
+                &schemas,
+                &names,
+                &states,
+                &insert_only,
+                &numbers(|t| t.rows_estimated),
+                &numbers(|t| t.bytes_estimated),
+                &numbers(|t| t.rows_copied),
+                &numbers(|t| t.bytes_copied),
+                &numbers(|t| t.changes[0]),
+                &numbers(|t| t.changes[1]),
+                &numbers(|t| t.changes[2]),
+                &numbers(|t| t.changes[3]),
+            ],
+        )
+        .await
+        .map(drop)
+    }
+}

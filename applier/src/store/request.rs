@@ -1,0 +1,48 @@
+//! Questions that a function of the extension waits for an answer to.
+
+use pgrelay_core::{Error, Lsn, Result, error::Kind};
+
+use super::Store;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestKind {
+    /// Run the precheck and write the findings.
+    Precheck,
+    /// Answer when everything committed before the request is on the peer, sequences too.
+    Catchup,
+}
+
+/// One open question.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// To answer by.
+    pub id: i64,
+    /// What is asked.
+    pub kind: RequestKind,
+    /// The source's WAL position when it was asked.
+    pub lsn: Lsn,
+}
+
+impl Store {
+    /// Open questions to a task, oldest first.
+    pub async fn open_requests(&self, task_id: i64) -> Result<Vec<Request>> {
+        let rows = self.rows("read the requests", include_str!("../../../sql/store/open_requests.sql"), &[&task_id]).await?;
+        let read = |row: &tokio_postgres::Row| {
+            let kind = match row.get::<_, &str>("kind") {
+                "precheck" => RequestKind::Precheck,
+                "catchup" => RequestKind::Catchup,
+                other => return Err(Error::new(Kind::Internal, format!("\"{other}\" is not a request"))),
+            };
+            Ok(Request { id: row.get("id"), kind, lsn: row.get::<_, &str>("lsn").parse()? })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Answers a question, with an error or without.
+    pub async fn answer(&self, request: i64, error: Option<&Error>) -> Result<()> {
+        let (sqlstate, message) = (error.map(|e| e.sqlstate().to_owned()), error.map(|e| e.message.clone()));
+        let hint = error.and_then(|e| e.hint.clone());
+        self.write("answer a request", include_str!("../../../sql/store/answer_request.sql"), &[&request, &sqlstate, &message, &hint]).await.map(drop)
+    }
+}

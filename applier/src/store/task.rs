@@ -1,0 +1,150 @@
+//! Tasks as the user wants them, and the state they are in.
+
+use pgrelay_core::{
+    Error, Result,
+    error::Kind,
+    name::Selection,
+    task::{Names, Options},
+};
+
+use super::Store;
+use crate::pg::server_error;
+
+/// What the user asked for last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Desired {
+    /// Nothing yet.
+    None,
+    /// Work.
+    Run,
+    /// Rest; everything stays where it is.
+    Pause,
+    /// Clean up; the rows stay.
+    Stop,
+    /// Clean up and forget the task.
+    Drop,
+}
+
+/// What identifies a source database over time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lineage {
+    /// Of the cluster, made by initdb.
+    pub system_identifier: i64,
+    /// Of the database.
+    pub database_oid: u32,
+    /// Grows with each promotion.
+    pub timeline: i32,
+}
+
+/// One row of `pgrelay.task` with its state.
+#[derive(Debug, Clone)]
+pub struct TaskRow {
+    /// Never used again.
+    pub id: i64,
+    /// Chosen by the user.
+    pub name: String,
+    /// Connection string without secrets, or a foreign server's name.
+    pub peer: String,
+    /// As the user gave it.
+    pub include: Vec<String>,
+    /// As the user gave it.
+    pub exclude: Vec<String>,
+    /// As the user gave them.
+    pub options: serde_json::Value,
+    /// Of the database in which the task was made.
+    pub lineage: Lineage,
+    /// What the user asked for last.
+    pub desired: Desired,
+    /// Counts the commands.
+    pub serial: i64,
+    /// The command that the applier took up last.
+    pub seen_serial: i64,
+    /// Finish without a peer that is gone.
+    pub force: bool,
+    /// The state it is in.
+    pub state: String,
+}
+
+impl TaskRow {
+    /// Names of what the task makes on the servers.
+    pub fn names(&self) -> Names {
+        Names::new(self.lineage.system_identifier as u64, self.lineage.database_oid, self.id)
+    }
+
+    /// What it selects.
+    pub fn selection(&self) -> Result<Selection> {
+        Selection::parse(&self.include, &self.exclude)
+    }
+
+    /// Its options, each with a value.
+    pub fn options(&self) -> Result<Options> {
+        Options::from_json(&self.options)
+    }
+}
+
+fn desired(word: &str) -> Result<Desired> {
+    Ok(match word {
+        "none" => Desired::None,
+        "run" => Desired::Run,
+        "pause" => Desired::Pause,
+        "stop" => Desired::Stop,
+        "drop" => Desired::Drop,
+        _ => return Err(Error::new(Kind::Internal, format!("\"{word}\" is not something a task can be told"))),
+    })
+}
+
+impl Store {
+    /// Every task of this database.
+    pub async fn tasks(&self) -> Result<Vec<TaskRow>> {
+        let rows = self.rows("read the tasks", include_str!("../../../sql/store/tasks.sql"), &[]).await?;
+        let read = |row: &tokio_postgres::Row| {
+            Ok(TaskRow {
+                id: row.get("id"),
+                name: row.get("name"),
+                peer: row.get("peer"),
+                include: row.get("include"),
+                exclude: row.get("exclude"),
+                options: row.get("options"),
+                lineage: Lineage {
+                    system_identifier: row.get("system_identifier"),
+                    database_oid: row.get("database_oid"),
+                    timeline: row.get("timeline"),
+                },
+                desired: desired(row.get("desired"))?,
+                serial: row.get("desired_serial"),
+                seen_serial: row.get("seen_serial"),
+                force: row.get("desired_force"),
+                state: row.get("state"),
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// The lineage of the database that this connection leads to.
+    pub async fn lineage(&self) -> Result<Lineage> {
+        let row = self.client.query_one(include_str!("../../../sql/store/lineage.sql"), &[]).await;
+        let row = row.map_err(|e| server_error(e, "read the identity of the source"))?;
+        Ok(Lineage { system_identifier: row.get("system_identifier"), database_oid: row.get("database_oid"), timeline: row.get("timeline") })
+    }
+
+    /// Moves a task to a state, with the error that led there; gives the state before.
+    pub async fn set_state(
+        &self,
+        task: &TaskRow,
+        state: &str,
+        stage: Option<&str>,
+        error: Option<&Error>,
+    ) -> Result<Option<String>> {
+        let (sqlstate, message) = (error.map(|e| e.sqlstate().to_owned()), error.map(|e| e.message.clone()));
+        let (detail, hint) = (error.and_then(|e| e.detail.clone()), error.and_then(|e| e.hint.clone()));
+        let object = error.and_then(|e| e.object.clone());
+        let sql = include_str!("../../../sql/store/set_state.sql");
+        let rows = self.rows("write the state", sql, &[&task.id, &state, &stage, &task.serial, &sqlstate, &message, &detail, &hint, &object]).await?;
+        Ok(rows.first().and_then(|r| r.get(0)))
+    }
+
+    /// Forgets a task whose clean-up is done.
+    pub async fn delete_task(&self, id: i64) -> Result<()> {
+        self.write("remove the task", "DELETE FROM pgrelay.task WHERE id = $1", &[&id]).await.map(drop)
+    }
+}
