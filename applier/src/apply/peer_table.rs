@@ -1,0 +1,94 @@
+//! A table of the peer, as far as applying changes to it needs to know.
+
+use pgrelay_core::{
+    Error, Result,
+    error::Kind,
+    name::{TableName, quote_qualified},
+};
+use serde::Deserialize;
+use tokio_postgres::Client;
+
+use crate::pg::server_error;
+
+/// One column of the peer's table.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Column {
+    /// Unquoted.
+    pub name: String,
+    /// On the peer; the same on both sides for types that PostgreSQL comes with.
+    pub type_oid: u32,
+    /// Schema of its type.
+    pub type_schema: String,
+    /// Name of its type.
+    pub type_name: String,
+    /// As in `pg_attribute.atttypmod`.
+    pub typmod: i32,
+    /// GENERATED … STORED: never written.
+    pub generated: bool,
+    /// GENERATED ALWAYS AS IDENTITY: never in SET.
+    pub identity_always: bool,
+}
+
+impl Column {
+    /// The type's name for a cast that changes no value.
+    pub fn type_sql(&self) -> String {
+        quote_qualified(&self.type_schema, &self.type_name)
+    }
+}
+
+/// One column of a unique key, with the equality of its index.
+#[derive(Debug, Clone, Deserialize)]
+pub struct KeyColumn {
+    /// Unquoted.
+    pub name: String,
+    /// Where the operator lives.
+    pub operator_schema: String,
+    /// The operator's symbol.
+    pub operator: String,
+}
+
+/// A unique key that finds rows.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Key {
+    /// The primary key.
+    pub primary: bool,
+    /// In the order of the index.
+    pub columns: Vec<KeyColumn>,
+}
+
+/// A table of the peer.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PeerTable {
+    /// Has partitions and no rows of its own.
+    pub partitioned: bool,
+    /// In the table's order.
+    pub columns: Vec<Column>,
+    /// The primary key first.
+    pub keys: Vec<Key>,
+}
+
+impl PeerTable {
+    /// Reads it from the peer's catalogs.
+    ///
+    /// Errors: `ShapeChanged` when there is no such table.
+    pub async fn read(peer: &Client, table: &TableName) -> Result<PeerTable> {
+        let sql = include_str!("../../../sql/query/apply/peer_table.sql");
+        let row = peer.query_opt(sql, &[&table.schema, &table.name]).await.map_err(|e| server_error(e, "read the shape of a table of the peer"))?;
+        let Some(row) = row else {
+            return Err(Error::new(Kind::ShapeChanged, format!("table \"{table}\" does not exist on the peer"))
+                .object(table.to_string())
+                .hint("Create it there as it is on the source, then call pgrelay.resume_task()."));
+        };
+        serde_json::from_value(row.get("json")).map_err(|e| Error::new(Kind::Internal, "the shape of a peer's table cannot be read").caused_by(e))
+    }
+
+    /// A column by name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// A key with just these columns, in any order.
+    pub fn key_on(&self, columns: &[&str]) -> Option<&Key> {
+        self.keys.iter().find(|k| k.columns.len() == columns.len() && k.columns.iter().all(|c| columns.contains(&c.name.as_str())))
+    }
+}

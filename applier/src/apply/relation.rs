@@ -1,0 +1,207 @@
+//! Relations of the stream, and the statements that apply their changes to the peer.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use pgrelay_core::{Error, Result, error::Kind, name::TableName};
+use tokio_postgres::Statement;
+
+use super::{
+    peer_table::PeerTable,
+    session::{Session, Value},
+    statement::{Built, Locate, Parameter, Shape},
+};
+use crate::pg::pgoutput::{Column, ReplicaIdentity, Tuple};
+
+/// Types below this come with PostgreSQL and have the same oid everywhere (`FirstNormalObjectId`).
+const FIRST_USER_OID: u32 = 16384;
+
+/// One column of a relation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelationColumn {
+    /// Unquoted.
+    pub name: String,
+    /// Part of the replica identity.
+    pub is_key: bool,
+    /// On the source.
+    pub type_oid: u32,
+    /// On the source.
+    pub typmod: i32,
+}
+
+/// A relation as a RELATION message described it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    /// By its names on the source.
+    pub table: Arc<TableName>,
+    /// What old rows hold.
+    pub identity: ReplicaIdentity,
+    /// In the order of the rows.
+    pub columns: Vec<RelationColumn>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash, Clone)]
+enum StatementKey {
+    Insert,
+    Delete,
+    Update { set: Vec<usize>, old_known: bool, replace: bool },
+}
+
+struct Prepared {
+    statement: Statement,
+    parameters: Vec<Parameter>,
+}
+
+/// A change with its values, ready to send.
+pub struct Ready {
+    /// The prepared statement.
+    pub statement: Statement,
+    /// One value per parameter.
+    pub values: Vec<Value>,
+}
+
+/// Where the changes of one relation go.
+pub struct Target {
+    /// The description that the statements were made for.
+    pub relation: Arc<Relation>,
+    peer: PeerTable,
+    names: Vec<String>,
+    locate: Locate,
+    statements: HashMap<StatementKey, Prepared>,
+}
+
+impl Target {
+    /// Reads the peer's table and compares. `exact`: the task made the table, so it has no other columns either.
+    ///
+    /// Errors: `ShapeChanged`, naming table and column, when the peer's table is not what the stream brings rows for.
+    pub async fn new(session: &Session, relation: Arc<Relation>, exact: bool) -> Result<Target> {
+        let peer = PeerTable::read(session.client(), &relation.table).await?;
+        compare(&relation, &peer, exact)?;
+        let locate = locate(&relation, &peer);
+        let names = relation.columns.iter().map(|c| c.name.clone()).collect();
+        Ok(Target { relation, peer, names, locate, statements: HashMap::new() })
+    }
+
+    /// Whether the peer's table only has partitions.
+    pub fn is_partitioned(&self) -> bool {
+        self.peer.partitioned
+    }
+
+    /// An INSERT of `new`.
+    pub async fn insert(&mut self, session: &mut Session, payload: &Bytes, new: Tuple<'_>) -> Result<Ready> {
+        self.ready(session, StatementKey::Insert, payload, None, Some(new)).await
+    }
+
+    /// A DELETE of the row that `old` names.
+    pub async fn delete(&mut self, session: &mut Session, payload: &Bytes, old: Tuple<'_>) -> Result<Ready> {
+        self.ready(session, StatementKey::Delete, payload, Some(old), None).await
+    }
+
+    /// An UPDATE to `new`; none when the change carries nothing to set.
+    pub async fn update(&mut self, session: &mut Session, payload: &Bytes, old: Option<Tuple<'_>>, new: Tuple<'_>) -> Result<Option<Ready>> {
+        let mut set = vec![];
+        let mut replace = false;
+        let old_columns: Option<Vec<Column<'_>>> = old.map(|o| o.columns().collect());
+        for (n, column) in new.columns().enumerate() {
+            if column == Column::UnchangedToast {
+                continue;
+            }
+            if self.peer.column(&self.names[n]).is_some_and(|c| c.identity_always) {
+                let known = self.relation.columns[n].is_key;
+                let unchanged = known && old_columns.as_ref().is_none_or(|o| o[n] == column);
+                if unchanged {
+                    continue;
+                }
+                replace = true;
+            }
+            set.push(n);
+        }
+        if set.is_empty() {
+            return Ok(None);
+        }
+        let key = StatementKey::Update { set, old_known: old.is_some(), replace };
+        self.ready(session, key, payload, old, Some(new)).await.map(Some)
+    }
+
+    async fn ready(
+        &mut self,
+        session: &mut Session,
+        key: StatementKey,
+        payload: &Bytes,
+        old: Option<Tuple<'_>>,
+        new: Option<Tuple<'_>>,
+    ) -> Result<Ready> {
+        if !self.statements.contains_key(&key) {
+            let built = self.build(&key);
+            let statement = session.prepare(&built.sql, &self.relation.table).await?;
+            self.statements.insert(key.clone(), Prepared { statement, parameters: built.parameters });
+        }
+        let prepared = &self.statements[&key];
+        let old: Vec<Column<'_>> = old.map(|t| t.columns().collect()).unwrap_or_default();
+        let new: Vec<Column<'_>> = new.map(|t| t.columns().collect()).unwrap_or_default();
+        let value = |p: &Parameter| {
+            let (row, n) = match p {
+                Parameter::New(n) => (&new, *n),
+                Parameter::Old(n) => (&old, *n),
+            };
+            match row.get(n) {
+                Some(Column::Null) => Ok(Value::Text(None)),
+                Some(Column::Text(text)) => Ok(Value::Text(Some(payload.slice_ref(text)))),
+                _ => Err(Error::new(Kind::Protocol, format!("a change of table \"{}\" lacks a value it must have", self.relation.table))),
+            }
+        };
+        Ok(Ready { statement: prepared.statement.clone(), values: prepared.parameters.iter().map(value).collect::<Result<_>>()? })
+    }
+
+    fn build(&self, key: &StatementKey) -> Built {
+        let shape = Shape { table: &self.relation.table, peer: &self.peer, columns: &self.names, locate: &self.locate };
+        match key {
+            StatementKey::Insert => shape.insert(),
+            StatementKey::Delete => shape.delete(),
+            StatementKey::Update { set, old_known, replace: false } => shape.update(set, *old_known),
+            StatementKey::Update { set, old_known, replace: true } => shape.replace(set, *old_known),
+        }
+    }
+}
+
+fn compare(relation: &Relation, peer: &PeerTable, exact: bool) -> Result<()> {
+    let table = &relation.table;
+    let changed = |message: String| {
+        Err(Error::new(Kind::ShapeChanged, message)
+            .object(table.to_string())
+            .hint("Run on the peer what was run on the source, then call pgrelay.resume_task()."))
+    };
+    for column in &relation.columns {
+        let Some(other) = peer.column(&column.name) else {
+            return changed(format!("column \"{}\" of table \"{table}\" does not exist on the peer", column.name));
+        };
+        if other.generated {
+            return changed(format!("column \"{}\" of table \"{table}\" is generated on the peer and not on the source", column.name));
+        }
+        let built_in = column.type_oid < FIRST_USER_OID || other.type_oid < FIRST_USER_OID;
+        if (built_in && column.type_oid != other.type_oid) || column.typmod != other.typmod {
+            return changed(format!("column \"{}\" of table \"{table}\" has another type on the peer", column.name));
+        }
+    }
+    let extra = peer.columns.iter().find(|p| !p.generated && !relation.columns.iter().any(|c| c.name == p.name));
+    match extra {
+        Some(column) if exact => changed(format!("column \"{}\" of table \"{table}\" exists on the peer only", column.name)),
+        _ => Ok(()),
+    }
+}
+
+fn locate(relation: &Relation, peer: &PeerTable) -> Locate {
+    let number = |name: &str| relation.columns.iter().position(|c| c.name == name);
+    let key = if relation.identity == ReplicaIdentity::Full {
+        // Every old value is known, so the peer's primary key finds the row where it has one.
+        peer.keys.iter().find(|k| k.primary)
+    } else {
+        let identity: Vec<&str> = relation.columns.iter().filter(|c| c.is_key).map(|c| c.name.as_str()).collect();
+        peer.key_on(&identity)
+    };
+    let columns = key.map(|k| k.columns.iter().map(|c| number(&c.name).map(|n| (n, c.clone()))).collect::<Option<Vec<_>>>());
+    match columns.flatten() {
+        Some(columns) => Locate::Key(columns),
+        None => Locate::Image((0..relation.columns.len()).filter(|&n| relation.columns[n].is_key).collect()),
+    }
+}

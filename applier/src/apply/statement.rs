@@ -1,0 +1,224 @@
+//! The SQL of one change: plain functions from a table's shape to text.
+//!
+//! A statement depends only on the operation and on which columns the change carries, so each is prepared once.
+//! Parameters come in the order that `Built::parameters` says.
+//!
+//! Rows are found by the key when both sides have one, with the equality of the peer's index (`citext` is not compared
+//! as text), else by the whole row image (`*=`), of which exactly one is taken.
+//! An identity column GENERATED ALWAYS cannot be SET: where it may have changed, the row is deleted and inserted again
+//! in one statement.
+
+use std::fmt::Write;
+
+use pgrelay_core::name::{TableName, quote_ident};
+
+use super::peer_table::{KeyColumn, PeerTable};
+
+/// Where a parameter's value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameter {
+    /// The column of this number in the new row.
+    New(usize),
+    /// The column of this number in what is known of the old row.
+    Old(usize),
+}
+
+/// How the row that a change is about is found.
+#[derive(Debug, Clone)]
+pub enum Locate {
+    /// By these columns (number in the relation) with these operators.
+    Key(Vec<(usize, KeyColumn)>),
+    /// By the image of these columns; one of the rows that have it is taken.
+    Image(Vec<usize>),
+}
+
+/// A statement and where its parameters come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// Parameters are `$1` and so on.
+    pub sql: String,
+    /// One for each.
+    pub parameters: Vec<Parameter>,
+}
+
+/// What all statements of a table share.
+pub struct Shape<'a> {
+    /// Its name.
+    pub table: &'a TableName,
+    /// The peer's side of it.
+    pub peer: &'a PeerTable,
+    /// Names of the relation's columns in the stream's order.
+    pub columns: &'a [String],
+    /// How rows are found.
+    pub locate: &'a Locate,
+}
+
+impl Shape<'_> {
+    fn type_of(&self, column: usize) -> String {
+        self.peer.column(&self.columns[column]).map(|c| c.type_sql()).unwrap_or_else(|| "pg_catalog.text".to_owned())
+    }
+
+    /// INSERT of a whole row.
+    pub fn insert(&self) -> Built {
+        let table = self.table.quoted();
+        if self.columns.is_empty() {
+            return Built { sql: format!("INSERT INTO {table} DEFAULT VALUES"), parameters: vec![] };
+        }
+        let names = list(self.columns.iter().map(|c| quote_ident(c)));
+        let values = list((1..=self.columns.len()).map(|n| format!("${n}")));
+        Built {
+            sql: format!("INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE VALUES ({values})"),
+            parameters: (0..self.columns.len()).map(Parameter::New).collect(),
+        }
+    }
+
+    /// DELETE of the row that the old values name.
+    pub fn delete(&self) -> Built {
+        let mut parameters = vec![];
+        let condition = self.condition(&mut parameters, true);
+        Built { sql: format!("DELETE FROM ONLY {} WHERE {condition}", self.table.quoted()), parameters }
+    }
+
+    /// UPDATE of the columns in `set`; `old_known` says whether the change carries old values of the key.
+    pub fn update(&self, set: &[usize], old_known: bool) -> Built {
+        let mut parameters = vec![];
+        let assignments = list(set.iter().map(|&column| {
+            parameters.push(Parameter::New(column));
+            format!("{} = ${}", quote_ident(&self.columns[column]), parameters.len())
+        }));
+        let condition = self.condition(&mut parameters, old_known);
+        Built { sql: format!("UPDATE ONLY {} SET {assignments} WHERE {condition}", self.table.quoted()), parameters }
+    }
+
+    /// DELETE and INSERT in one statement; columns that are not in `set` keep what the row had.
+    pub fn replace(&self, set: &[usize], old_known: bool) -> Built {
+        let table = self.table.quoted();
+        let mut parameters = vec![];
+        let condition = self.condition(&mut parameters, old_known);
+        let (mut names, mut values) = (vec![], vec![]);
+        for column in self.peer.columns.iter().filter(|c| !c.generated) {
+            let carried = set.iter().find(|&&n| self.columns[n] == column.name);
+            names.push(quote_ident(&column.name));
+            values.push(match carried {
+                Some(&n) => {
+                    parameters.push(Parameter::New(n));
+                    format!("${}::{}", parameters.len(), column.type_sql())
+                }
+                None => format!("d.{}", quote_ident(&column.name)),
+            });
+        }
+        let (names, values) = (list(names.into_iter()), list(values.into_iter()));
+        Built {
+            sql: format!(
+                "WITH d AS (DELETE FROM ONLY {table} WHERE {condition} RETURNING *) \
+                 INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM d"
+            ),
+            parameters,
+        }
+    }
+
+    fn condition(&self, parameters: &mut Vec<Parameter>, old_known: bool) -> String {
+        let source = |n: usize| if old_known { Parameter::Old(n) } else { Parameter::New(n) };
+        match self.locate {
+            Locate::Key(columns) => {
+                let mut condition = String::new();
+                for (n, (column, key)) in columns.iter().enumerate() {
+                    parameters.push(source(*column));
+                    let and = if n == 0 { "" } else { " AND " };
+                    let (name, operator_schema) = (quote_ident(&key.name), quote_ident(&key.operator_schema));
+                    let (number, type_sql) = (parameters.len(), self.type_of(*column));
+                    write!(condition, "{and}{name} OPERATOR({operator_schema}.{}) ${number}::{type_sql}", key.operator)
+                        .expect("writing to a string does not fail");
+                }
+                condition
+            }
+            Locate::Image(columns) => {
+                let mine = list(columns.iter().map(|&n| quote_ident(&self.columns[n])));
+                let theirs = list(columns.iter().map(|&n| {
+                    parameters.push(source(n));
+                    format!("${}::{}", parameters.len(), self.type_of(n))
+                }));
+                format!(
+                    "ctid = (SELECT ctid FROM ONLY {} WHERE ROW({mine})::record OPERATOR(pg_catalog.*=) ROW({theirs})::record LIMIT 1)",
+                    self.table.quoted()
+                )
+            }
+        }
+    }
+}
+
+/// TRUNCATE of some tables in one command.
+pub fn truncate(tables: &[&TableName], cascade: bool, restart_identity: bool) -> String {
+    let names = list(tables.iter().map(|t| format!("ONLY {}", t.quoted())));
+    let restart = if restart_identity { " RESTART IDENTITY" } else { "" };
+    let cascade = if cascade { " CASCADE" } else { "" };
+    format!("TRUNCATE TABLE {names}{restart}{cascade}")
+}
+
+fn list(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::peer_table::Column;
+
+    fn column(name: &str, identity_always: bool) -> Column {
+        Column {
+            name: name.into(),
+            type_oid: 23,
+            type_schema: "pg_catalog".into(),
+            type_name: "int4".into(),
+            typmod: -1,
+            generated: false,
+            identity_always,
+        }
+    }
+
+    fn key(name: &str) -> KeyColumn {
+        KeyColumn { name: name.into(), operator_schema: "pg_catalog".into(), operator: "=".into() }
+    }
+
+    #[test]
+    fn statements_name_each_column_once_and_in_the_order_of_their_parameters() {
+        let table = TableName::new("s", "t\"x");
+        let peer = PeerTable { partitioned: false, columns: vec![column("b", false), column("a", false)], keys: vec![] };
+        let columns = ["a".to_owned(), "b".to_owned()];
+        let locate = Locate::Key(vec![(0, key("a"))]);
+        let shape = Shape { table: &table, peer: &peer, columns: &columns, locate: &locate };
+        assert_eq!(shape.insert().sql, r#"INSERT INTO "s"."t""x" ("a", "b") OVERRIDING SYSTEM VALUE VALUES ($1, $2)"#);
+        assert_eq!(
+            shape.update(&[1], false),
+            Built {
+                sql: r#"UPDATE ONLY "s"."t""x" SET "b" = $1 WHERE "a" OPERATOR("pg_catalog".=) $2::"pg_catalog"."int4""#.into(),
+                parameters: vec![Parameter::New(1), Parameter::New(0)],
+            }
+        );
+        assert_eq!(shape.update(&[0, 1], true).parameters, [Parameter::New(0), Parameter::New(1), Parameter::Old(0)]);
+        assert_eq!(shape.delete().parameters, [Parameter::Old(0)]);
+        let image = Shape { locate: &Locate::Image(vec![0, 1]), ..shape };
+        assert_eq!(
+            image.delete().sql,
+            r#"DELETE FROM ONLY "s"."t""x" WHERE ctid = (SELECT ctid FROM ONLY "s"."t""x" WHERE ROW("a", "b")::record OPERATOR(pg_catalog.*=) ROW($1::"pg_catalog"."int4", $2::"pg_catalog"."int4")::record LIMIT 1)"#
+        );
+    }
+
+    #[test]
+    fn replace_keeps_what_the_change_does_not_carry() {
+        let table = TableName::new("s", "t");
+        let peer = PeerTable { partitioned: false, columns: vec![column("id", true), column("toasted", false)], keys: vec![] };
+        let columns = ["id".to_owned(), "toasted".to_owned()];
+        let locate = Locate::Key(vec![(0, key("id"))]);
+        let shape = Shape { table: &table, peer: &peer, columns: &columns, locate: &locate };
+        let built = shape.replace(&[0], true);
+        assert!(built.sql.ends_with(r#"("id", "toasted") OVERRIDING SYSTEM VALUE SELECT $2::"pg_catalog"."int4", d."toasted" FROM d"#), "{}", built.sql);
+        assert_eq!(built.parameters, [Parameter::Old(0), Parameter::New(0)]);
+    }
+
+    #[test]
+    fn truncate_names_all_tables_in_one_command() {
+        let (a, b) = (TableName::new("s", "a"), TableName::new("s", "b"));
+        assert_eq!(truncate(&[&a, &b], true, true), r#"TRUNCATE TABLE ONLY "s"."a", ONLY "s"."b" RESTART IDENTITY CASCADE"#);
+    }
+}

@@ -1,0 +1,43 @@
+-- Shape of one table as changes are applied to it, NULL json when there is none. $1 schema, $2 table.
+-- Types are named without a type modifier: a cast to varchar(10) would cut a value instead of refusing it.
+-- Keys are unique, immediate, valid, complete indexes on plain columns, with the equality operator of each column's operator class.
+SELECT pg_catalog.json_build_object(
+    'partitioned', c.relkind = 'p',
+    'columns', (
+        SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
+            'name', a.attname,
+            'type_oid', t.oid::bigint,
+            'type_schema', tn.nspname,
+            'type_name', t.typname,
+            'typmod', a.atttypmod,
+            'generated', a.attgenerated <> '',
+            'identity_always', a.attidentity = 'a') ORDER BY a.attnum), '[]')
+        FROM pg_catalog.pg_attribute a
+        JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+        JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+    'keys', (
+        SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
+            'primary', i.indisprimary,
+            'columns', (
+                SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+                    'name', a.attname,
+                    'operator_schema', opn.nspname,
+                    'operator', op.oprname) ORDER BY k.n)
+                FROM pg_catalog.generate_series(1, i.indnkeyatts::integer) AS k (n)
+                JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[k.n - 1]
+                JOIN pg_catalog.pg_opclass oc ON oc.oid = i.indclass[k.n - 1]
+                JOIN pg_catalog.pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3
+                    AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
+                JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr
+                JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace)
+            ) ORDER BY i.indisprimary DESC, i.indexrelid), '[]')
+        FROM pg_catalog.pg_index i
+        JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+        JOIN pg_catalog.pg_am am ON am.oid = ic.relam AND am.amname = 'btree'
+        WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL
+          AND NOT 0 = ANY (i.indkey::smallint[]))
+) AS json
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')
