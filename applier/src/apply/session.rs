@@ -81,8 +81,10 @@ pub enum Operation {
     Delete,
     /// Any number.
     Truncate,
-    /// pgrelay's own bookkeeping: exactly one row.
+    /// The origin's position: exactly one row.
     Position,
+    /// pgrelay's own bookkeeping.
+    Other,
 }
 
 type Answer = Pin<Box<dyn Future<Output = std::result::Result<u64, tokio_postgres::Error>> + Send>>;
@@ -139,7 +141,7 @@ impl Session {
     pub async fn begin(&mut self, table: &Arc<TableName>) -> Result<()> {
         let client = self.client.clone();
         let answer = async move { client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await.map(|()| 1) };
-        self.push(Box::pin(answer), Operation::Truncate, table).await
+        self.push(Box::pin(answer), Operation::Other, table).await
     }
 
     /// Sends one prepared change.
@@ -206,7 +208,7 @@ impl Session {
         let rows = result.map_err(|e| refused(e, operation, table))?;
         match (operation, rows) {
             (Operation::Delete, 0) => self.deletes_missing += 1,
-            (Operation::Truncate, _) | (_, 1) => {}
+            (Operation::Truncate | Operation::Other, _) | (_, 1) => {}
             (Operation::Update, 0) => return Err(missing(table)),
             (_, n) => {
                 return Err(Error::new(Kind::Internal, format!("a change of one row of table \"{table}\" touched {n} rows")).object(table.to_string()));
@@ -237,7 +239,7 @@ fn refused(error: tokio_postgres::Error, operation: Operation, table: &TableName
         Operation::Update => "an update",
         Operation::Delete => "a delete",
         Operation::Truncate => "a truncate",
-        Operation::Position => "the position",
+        Operation::Position | Operation::Other => "the position",
     };
     let constraint = error.as_db_error().and_then(|e| e.constraint().map(str::to_owned));
     let mut error = server_error(error, &format!("apply {word} to table \"{table}\"")).object(table.to_string());

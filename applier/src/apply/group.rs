@@ -1,0 +1,82 @@
+//! The peer's transaction that is being filled: one source transaction, or several while there is a backlog.
+
+use std::{collections::HashMap, sync::Arc};
+
+use pgrelay_core::{Lsn, name::TableName};
+use tokio::sync::OwnedMutexGuard;
+
+use super::session::Operation;
+
+/// Changes after which the next end of a source transaction is committed.
+const ENOUGH: i64 = 2000;
+
+/// What is in it so far.
+#[derive(Default)]
+pub struct Group {
+    gate: Option<OwnedMutexGuard<()>>,
+    changes: HashMap<Arc<TableName>, [i64; 4]>,
+    total: i64,
+    transactions: i64,
+    /// End of the last source transaction in it.
+    pub end: Lsn,
+    /// Commit time of that.
+    pub commit_ts: i64,
+}
+
+/// What was in it.
+pub struct Done {
+    /// Inserts, updates, deletes, truncates of each table.
+    pub changes: HashMap<Arc<TableName>, [i64; 4]>,
+    /// All of them.
+    pub total: i64,
+    /// Source transactions.
+    pub transactions: i64,
+}
+
+impl Group {
+    /// Whether the peer's transaction is open.
+    pub fn is_open(&self) -> bool {
+        self.gate.is_some()
+    }
+
+    /// The peer's transaction opens; `gate` is held until it ends.
+    pub fn open(&mut self, gate: OwnedMutexGuard<()>) {
+        self.gate = Some(gate);
+    }
+
+    /// Counts a change.
+    pub fn count(&mut self, table: &Arc<TableName>, operation: Operation) {
+        let column = match operation {
+            Operation::Insert => 0,
+            Operation::Update => 1,
+            Operation::Delete => 2,
+            Operation::Truncate => 3,
+            Operation::Position | Operation::Other => return,
+        };
+        self.changes.entry(table.clone()).or_default()[column] += 1;
+        self.total += 1;
+    }
+
+    /// A source transaction ends.
+    pub fn transaction(&mut self, end: Lsn, commit_ts: i64) {
+        self.end = end;
+        self.commit_ts = commit_ts;
+        self.transactions += 1;
+    }
+
+    /// Whether it should be committed though more is there.
+    pub fn is_full(&self) -> bool {
+        self.total >= ENOUGH
+    }
+
+    /// Tables with changes in it.
+    pub fn touched(&self) -> Vec<Arc<TableName>> {
+        self.changes.keys().cloned().collect()
+    }
+
+    /// The peer's transaction has ended.
+    pub fn close(&mut self) -> Done {
+        let done = std::mem::take(self);
+        Done { changes: done.changes, total: done.total, transactions: done.transactions }
+    }
+}

@@ -1,0 +1,544 @@
+//! Applies the stream to the peer: each transaction once, in commit order.
+//!
+//! Two phases. Until every table streams, each table has its own position, a row on the peer that moves in the
+//! transaction that applies the table's changes (`tables`). When every table stands where the stream stands, one
+//! transaction says so on the peer, and from there on the replication origin's position alone counts.
+//!
+//! Several source transactions may share one peer transaction while there is a backlog; the position is that of the
+//! last. Dropping an `Applier` at any moment is harmless: nothing but the peer's committed state matters.
+
+mod group;
+pub mod peer_table;
+pub mod relation;
+pub mod session;
+pub mod statement;
+pub mod tables;
+pub mod waiting;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use pgrelay_core::{
+    Error, Lsn, Result,
+    error::Kind,
+    name::TableName,
+    snapshot::Snapshot,
+};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio_postgres::Client;
+
+use self::{
+    group::Group,
+    relation::{Relation, RelationColumn, Target},
+    session::{Operation, Session},
+    tables::{Seen, State, Tables, Transaction, Verdict},
+    waiting::WaitingChange,
+};
+use crate::{
+    pg::{
+        Endpoint,
+        pgoutput::{self, Message},
+        replication::Frame,
+        server_error,
+    },
+    progress::{Progress, TableState},
+    stream::receiver::Queued,
+};
+
+/// What a table's copy tells the applier, between two transactions of the stream.
+pub enum CopyMessage {
+    /// The copy has taken a snapshot and asks whether it may use it.
+    Snapshot {
+        /// The table.
+        table: TableName,
+        /// What the snapshot sees.
+        seen: Seen,
+        /// True: copy under it. False: take another.
+        reply: oneshot::Sender<bool>,
+    },
+    /// The rows and the keys are on the peer.
+    Done {
+        /// The table.
+        table: TableName,
+    },
+}
+
+/// Why the applier stopped reading.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// Read the stream again from the confirmed position.
+    Rewind,
+}
+
+/// What the applier needs from the task.
+pub struct Setting {
+    /// The peer.
+    pub peer: Endpoint,
+    /// The task's origin there, which is also its key.
+    pub origin: String,
+    /// The task made the tables: they have no other columns than the source's.
+    pub exact: bool,
+    /// For display and for those who wait.
+    pub progress: Arc<Progress>,
+    /// Held while a transaction is open on the peer; schema changes on the peer take it.
+    pub gate: Arc<Mutex<()>>,
+    /// A connection to the source for fresh snapshots.
+    pub source: Arc<Client>,
+}
+
+struct Open {
+    transaction: Transaction,
+    commit_ts: i64,
+}
+
+/// Applies one task's stream.
+pub struct Applier {
+    setting: Setting,
+    session: Session,
+    relations: HashMap<u32, Arc<Relation>>,
+    targets: HashMap<u32, Target>,
+    /// None once the task stands at one position.
+    tables: Option<Tables>,
+    known: Vec<TableName>,
+    reference: Snapshot,
+    open: Option<Open>,
+    group: Group,
+    /// Everything the stream brought before is dealt with.
+    position: Lsn,
+    confirm: watch::Sender<Lsn>,
+    one_position: watch::Sender<bool>,
+}
+
+/// How often a fresh snapshot is taken while the slot waits for one.
+const SNAPSHOT_PERIOD: Duration = Duration::from_millis(300);
+
+impl Applier {
+    /// Takes the origin, then reads how far each table is. `names`: the task's tables.
+    pub async fn open(setting: Setting, names: Vec<TableName>) -> Result<Applier> {
+        let session = Session::open(&setting.peer, &setting.origin).await?;
+        let position = session.origin_position().await?;
+        let one_position = is_at_one_position(session.client(), &setting.origin).await?;
+        let mut tables = Tables::default();
+        if !one_position {
+            for table in &names {
+                tables.add(table.clone(), State::Init);
+            }
+            for (table, seen, position) in copied(session.client(), &setting.origin).await? {
+                setting.progress.table(&table, |t| t.state = TableState::SyncDone);
+                tables.add(table, State::Caught { seen, position });
+            }
+        } else {
+            setting.progress.every_table(|t| t.state = TableState::Ready);
+            setting.progress.stream(|s| s.applied = Some(position));
+        }
+        let reference = fresh_snapshot(&setting.source).await?;
+        Ok(Applier {
+            session,
+            relations: HashMap::new(),
+            targets: HashMap::new(),
+            tables: (!one_position).then_some(tables),
+            known: names,
+            reference,
+            open: None,
+            group: Group::default(),
+            position: if one_position { position } else { Lsn(0) },
+            confirm: watch::Sender::new(Lsn(0)),
+            one_position: watch::Sender::new(one_position),
+            setting,
+        })
+    }
+
+    /// Up to where the source may forget.
+    pub fn confirmations(&self) -> watch::Receiver<Lsn> {
+        self.confirm.subscribe()
+    }
+
+    /// Turns true when every table stands at one position.
+    pub fn one_position(&self) -> watch::Receiver<bool> {
+        self.one_position.subscribe()
+    }
+
+    /// Tables whose copy is not on the peer yet.
+    pub fn to_copy(&self) -> Vec<TableName> {
+        let Some(tables) = &self.tables else { return vec![] };
+        self.known.iter().filter(|t| matches!(tables.get(t), Some(State::Init))).cloned().collect()
+    }
+
+    /// Applies what comes until the stream must be read again.
+    pub async fn run(&mut self, frames: &mut mpsc::Receiver<Queued>, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
+        self.relations.clear();
+        self.targets.clear();
+        self.open = None;
+        if let Some(tables) = &mut self.tables {
+            tables.rewind();
+            self.position = *self.confirm.borrow();
+        }
+        let mut tick = tokio::time::interval(SNAPSHOT_PERIOD);
+        loop {
+            // A copy may speak only between two transactions of the stream, and before the next one.
+            if self.open.is_none() {
+                while let Ok(message) = copies.try_recv() {
+                    self.commit_group().await?;
+                    if let Some(end) = self.hear(message).await? {
+                        return Ok(end);
+                    }
+                }
+                if self.group.is_full() || frames.is_empty() {
+                    self.commit_group().await?;
+                }
+            }
+            tokio::select! {
+                frame = frames.recv() => {
+                    let frame = frame.ok_or_else(|| Error::new(Kind::Connection, "the stream from the source ended"))?;
+                    self.take(frame.frame).await?;
+                }
+                Some(message) = copies.recv(), if self.open.is_none() => {
+                    self.commit_group().await?;
+                    if let Some(end) = self.hear(message).await? {
+                        return Ok(end);
+                    }
+                }
+                _ = tick.tick(), if self.tables.is_some() && self.open.is_none() => self.look_again().await?,
+            }
+        }
+    }
+
+    async fn look_again(&mut self) -> Result<()> {
+        if self.tables.as_ref().is_some_and(Tables::wants_fresh_snapshot) {
+            self.reference = fresh_snapshot(&self.setting.source).await?;
+            if let Some(tables) = &mut self.tables {
+                tables.fresh_snapshot(&self.reference);
+            }
+        }
+        self.settle_position().await
+    }
+
+    async fn hear(&mut self, message: CopyMessage) -> Result<Option<End>> {
+        let Some(tables) = &mut self.tables else { return Ok(None) };
+        match message {
+            CopyMessage::Snapshot { table, seen, reply } => {
+                self.reference = seen.snapshot.clone();
+                let accepted = tables.accept(&table, seen);
+                if accepted {
+                    self.setting.progress.table(&table, |t| t.state = TableState::DataSync);
+                }
+                // A copy that has gone away does not need the answer.
+                let _ = reply.send(accepted);
+                Ok(None)
+            }
+            CopyMessage::Done { table } => {
+                let Some(waiting) = tables.caught(&table) else { return Ok(None) };
+                if waiting.overflowed {
+                    return Ok(Some(End::Rewind));
+                }
+                self.drain(&table, waiting.changes).await?;
+                self.setting.progress.table(&table, |t| t.state = TableState::SyncDone);
+                self.settle_position().await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn take(&mut self, frame: Frame) -> Result<()> {
+        match frame {
+            Frame::Keepalive { wal_end, .. } => {
+                // Inside a transaction the position says nothing about it; outside, all commits before it have come.
+                if self.open.is_none() {
+                    self.commit_group().await?;
+                    self.position = self.position.max(wal_end);
+                    self.settle_position().await?;
+                }
+                Ok(())
+            }
+            Frame::Data { payload, .. } => self.message(payload).await,
+        }
+    }
+
+    async fn message(&mut self, payload: Bytes) -> Result<()> {
+        match pgoutput::decode(&payload, false)? {
+            Message::Begin { final_lsn, commit_ts, xid } => {
+                let transaction = Transaction { xid: self.reference.widen(xid), commit: final_lsn };
+                self.open = Some(Open { transaction, commit_ts });
+                self.setting.progress.stream(|s| s.applying_since = Some(commit_ts));
+            }
+            Message::Commit { end_lsn, .. } => self.finish(end_lsn).await?,
+            Message::Relation { oid, schema, name, replica_identity, columns, .. } => {
+                let schema = if schema.is_empty() { "pg_catalog" } else { schema };
+                let table = Arc::new(TableName::new(schema, name));
+                let column = |c: &pgoutput::RelationColumn<'_>| RelationColumn {
+                    name: c.name.to_owned(),
+                    is_key: c.is_key,
+                    type_oid: c.type_oid,
+                    typmod: c.typmod,
+                };
+                let columns = columns.iter().map(column).collect();
+                self.relations.insert(oid, Arc::new(Relation { table, identity: replica_identity, columns }));
+            }
+            Message::Insert { relation, .. } | Message::Update { relation, .. } | Message::Delete { relation, .. } => {
+                let relation_description = self.relation(relation)?;
+                match self.verdict(&relation_description.table)? {
+                    Verdict::Apply => self.change(relation, relation_description, &payload).await?,
+                    Verdict::Wait => self.wait(relation_description.table.clone(), Some(relation_description), &payload)?,
+                    Verdict::LeaveOut => {}
+                }
+            }
+            Message::Truncate { relations, cascade, restart_identity, .. } => {
+                self.truncate(&relations, cascade, restart_identity, &payload).await?;
+            }
+            Message::Type { .. } | Message::Origin { .. } | Message::LogicalMessage { .. } => {}
+            _ => return Err(Error::new(Kind::Protocol, "the source sent a message that was not asked for")),
+        }
+        Ok(())
+    }
+
+    fn relation(&self, oid: u32) -> Result<Arc<Relation>> {
+        let unknown = || Error::new(Kind::Protocol, format!("a change of relation {oid} came before its description"));
+        self.relations.get(&oid).cloned().ok_or_else(unknown)
+    }
+
+    fn verdict(&mut self, table: &TableName) -> Result<Verdict> {
+        let open = self.open.as_ref().ok_or_else(outside)?;
+        if !self.known.contains(table) {
+            return Err(Error::new(Kind::ShapeChanged, format!("table \"{table}\" came to the publication after the task began"))
+                .object(table.to_string())
+                .detail("Rows that it may have had before are not on the peer.")
+                .hint("Stop the task and start it anew, or take the table out of its partitioned table on the source."));
+        }
+        Ok(match &mut self.tables {
+            Some(tables) => tables.verdict(table, open.transaction),
+            // The origin's position is the end of a commit record.
+            None if open.transaction.commit < self.position => Verdict::LeaveOut,
+            None => Verdict::Apply,
+        })
+    }
+
+    fn wait(&mut self, table: Arc<TableName>, relation: Option<Arc<Relation>>, payload: &Bytes) -> Result<()> {
+        let commit = self.open.as_ref().ok_or_else(outside)?.transaction.commit;
+        if let Some((waiting, budget)) = self.tables.as_mut().and_then(|t| t.waiting(&table)) {
+            // The end is not known before COMMIT; the table's position only has to lie above this commit record.
+            let change = WaitingChange { end: Lsn(commit.0 + 1), relation, payload: Bytes::copy_from_slice(payload) };
+            waiting.push(budget, commit, change);
+        }
+        Ok(())
+    }
+
+    async fn change(&mut self, oid: u32, relation: Arc<Relation>, payload: &Bytes) -> Result<()> {
+        self.open_group(&relation.table).await?;
+        let operation = self.send(oid, &relation, payload).await?;
+        self.group.count(&relation.table, operation);
+        Ok(())
+    }
+
+    /// Sends one change of a row; the peer's transaction is open.
+    async fn send(&mut self, oid: u32, relation: &Arc<Relation>, payload: &Bytes) -> Result<Operation> {
+        if self.targets.get(&oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
+            let target = Target::new(&self.session, relation.clone(), self.setting.exact).await?;
+            self.targets.insert(oid, target);
+        }
+        let target = self.targets.get_mut(&oid).ok_or_else(outside)?;
+        let session = &mut self.session;
+        let (ready, operation) = match pgoutput::decode(payload, false)? {
+            Message::Insert { new, .. } => (Some(target.insert(session, payload, new).await?), Operation::Insert),
+            Message::Update { old, new, .. } => (target.update(session, payload, old.map(|(_, o)| o), new).await?, Operation::Update),
+            Message::Delete { old, .. } => (Some(target.delete(session, payload, old).await?), Operation::Delete),
+            _ => return Err(outside()),
+        };
+        if let Some(ready) = ready {
+            session.execute(ready.statement, ready.values, operation, &relation.table).await?;
+        }
+        Ok(operation)
+    }
+
+    async fn truncate(&mut self, relations: &[u32], cascade: bool, restart_identity: bool, payload: &Bytes) -> Result<()> {
+        let mut now = vec![];
+        for &oid in relations {
+            let relation = self.relation(oid)?;
+            if !self.known.contains(&relation.table) && self.is_parent(oid, &relation).await? {
+                continue;
+            }
+            match self.verdict(&relation.table)? {
+                Verdict::Apply => now.push(relation.table.clone()),
+                Verdict::Wait => self.wait(relation.table.clone(), None, payload)?,
+                Verdict::LeaveOut => {}
+            }
+        }
+        let Some(first) = now.first().cloned() else { return Ok(()) };
+        self.open_group(&first).await?;
+        let names: Vec<&TableName> = now.iter().map(Arc::as_ref).collect();
+        // Foreign keys come when every table streams, so before that nothing can cascade.
+        let sql = statement::truncate(&names, cascade && self.tables.is_none(), restart_identity);
+        self.session.run(sql, Operation::Truncate, &first).await?;
+        for table in now {
+            self.group.count(&table, Operation::Truncate);
+        }
+        Ok(())
+    }
+
+    /// A partitioned table has no rows of its own: TRUNCATE names its partitions too.
+    async fn is_parent(&mut self, oid: u32, relation: &Arc<Relation>) -> Result<bool> {
+        if !self.targets.contains_key(&oid) {
+            let target = Target::new(&self.session, relation.clone(), self.setting.exact).await?;
+            self.targets.insert(oid, target);
+        }
+        Ok(self.targets.get(&oid).is_some_and(Target::is_partitioned))
+    }
+
+    async fn open_group(&mut self, table: &Arc<TableName>) -> Result<()> {
+        if !self.group.is_open() {
+            self.group.open(self.setting.gate.clone().lock_owned().await);
+            self.session.begin(table).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self, end: Lsn) -> Result<()> {
+        let open = self.open.take().ok_or_else(outside)?;
+        let applied = self.tables.is_some() || open.transaction.commit >= self.position;
+        self.position = self.position.max(end);
+        if self.group.is_open() {
+            self.group.transaction(end, open.commit_ts);
+        } else if applied {
+            self.settle_position().await?;
+        }
+        self.setting.progress.stream(|s| {
+            s.received = s.received.max(end);
+        });
+        Ok(())
+    }
+
+    async fn commit_group(&mut self) -> Result<()> {
+        if !self.group.is_open() {
+            return Ok(());
+        }
+        let touched = self.group.touched();
+        if let Some(tables) = &mut self.tables {
+            for table in &touched {
+                self.session.run(move_position(&self.setting.origin, table, self.group.end), Operation::Other, table).await?;
+                tables.moved(table, self.group.end);
+            }
+        }
+        self.session.commit(self.group.end, self.group.commit_ts).await?;
+        self.count_up();
+        self.settle_position().await
+    }
+
+    fn count_up(&mut self) {
+        let missing = self.session.take_deletes_missing();
+        let done = self.group.close();
+        for (table, counts) in done.changes {
+            self.setting.progress.table(&table, |t| t.changes.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n));
+        }
+        self.setting.progress.stream(|s| {
+            s.transactions += done.transactions;
+            s.changes += done.total;
+            s.deletes_missing += missing as i64;
+        });
+    }
+
+    /// Applies what waited for a table, in one transaction with its position.
+    async fn drain(&mut self, table: &TableName, changes: Vec<WaitingChange>) -> Result<()> {
+        let Some(last) = changes.last().map(|c| c.end) else { return Ok(()) };
+        let table = Arc::new(table.clone());
+        self.open_group(&table).await?;
+        for change in changes {
+            match &change.relation {
+                Some(relation) => {
+                    let oid = relation_oid(&change.payload)?;
+                    let operation = self.send(oid, relation, &change.payload).await?;
+                    self.group.count(&table, operation);
+                }
+                None => {
+                    let restart = matches!(pgoutput::decode(&change.payload, false)?, Message::Truncate { restart_identity: true, .. });
+                    self.session.run(statement::truncate(&[&table], false, restart), Operation::Truncate, &table).await?;
+                    self.group.count(&table, Operation::Truncate);
+                }
+            }
+        }
+        // The origin's position does not count yet; the time is that of nothing in particular.
+        self.group.transaction(last, 0);
+        self.commit_group().await
+    }
+
+    /// Where nothing is under way: moves to one position when every table is there, and tells how far the slot may go.
+    async fn settle_position(&mut self) -> Result<()> {
+        if self.group.is_open() || self.open.is_some() {
+            return Ok(());
+        }
+        if self.tables.as_ref().is_some_and(|t| t.stand_at(self.position)) {
+            self.stand_at_one_position().await?;
+        }
+        let position = self.position;
+        let confirmed = self.tables.as_ref().and_then(Tables::hold).map_or(position, |hold| hold.min(position));
+        self.confirm.send_if_modified(|c| {
+            let moved = *c < confirmed;
+            *c = confirmed.max(*c);
+            moved
+        });
+        let one_position = self.tables.is_none();
+        self.setting.progress.stream(|s| {
+            s.received = s.received.max(position);
+            s.confirmed = s.confirmed.max(confirmed);
+            s.applying_since = None;
+            if one_position {
+                s.applied = Some(s.applied.map_or(position, |a| a.max(position)));
+            }
+        });
+        Ok(())
+    }
+
+    async fn stand_at_one_position(&mut self) -> Result<()> {
+        let table = Arc::new(TableName::new("pgrelay_peer", "task"));
+        let _gate = self.setting.gate.clone().lock_owned().await;
+        self.session.begin(&table).await?;
+        let key = pgrelay_core::name::quote_literal(&self.setting.origin);
+        let sql = format!("UPDATE pgrelay_peer.task SET one_position = true WHERE task_key = {key}");
+        self.session.run(sql, Operation::Other, &table).await?;
+        self.session.commit(self.position, 0).await?;
+        self.tables = None;
+        self.setting.progress.every_table(|t| t.state = TableState::Ready);
+        self.one_position.send_replace(true);
+        Ok(())
+    }
+}
+
+fn outside() -> Error {
+    Error::new(Kind::Protocol, "the source sent a change outside of a transaction")
+}
+
+fn relation_oid(payload: &Bytes) -> Result<u32> {
+    match pgoutput::decode(payload, false)? {
+        Message::Insert { relation, .. } | Message::Update { relation, .. } | Message::Delete { relation, .. } => Ok(relation),
+        _ => Err(outside()),
+    }
+}
+
+fn move_position(key: &str, table: &TableName, position: Lsn) -> String {
+    use pgrelay_core::name::quote_literal;
+    format!(
+        "UPDATE pgrelay_peer.table_copy SET position = '{position}' WHERE task_key = {} AND schema_name = {} AND table_name = {}",
+        quote_literal(key),
+        quote_literal(&table.schema),
+        quote_literal(&table.name)
+    )
+}
+
+/// A snapshot of the source, now.
+pub async fn fresh_snapshot(source: &Client) -> Result<Snapshot> {
+    let row = source.query_one("SELECT pg_catalog.pg_current_snapshot()::text", &[]).await;
+    row.map_err(|e| server_error(e, "read the source's snapshot"))?.get::<_, &str>(0).parse()
+}
+
+async fn is_at_one_position(peer: &Client, key: &str) -> Result<bool> {
+    let row = peer.query_opt("SELECT one_position FROM pgrelay_peer.task WHERE task_key = $1", &[&key]).await;
+    Ok(row.map_err(|e| server_error(e, "read the task's state on the peer"))?.is_some_and(|r| r.get(0)))
+}
+
+async fn copied(peer: &Client, key: &str) -> Result<Vec<(TableName, Seen, Lsn)>> {
+    let sql = "SELECT schema_name, table_name, snapshot, visible_below::text, position::text FROM pgrelay_peer.table_copy WHERE task_key = $1";
+    let rows = peer.query(sql, &[&key]).await.map_err(|e| server_error(e, "read the copied tables"))?;
+    let read = |row: &tokio_postgres::Row| {
+        let seen = Seen { snapshot: row.get::<_, &str>(2).parse()?, visible_below: row.get::<_, &str>(3).parse()? };
+        Ok((TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)), seen, row.get::<_, &str>(4).parse()?))
+    };
+    rows.iter().map(read).collect()
+}

@@ -1,0 +1,26 @@
+-- Tables that may hold rows of a task, with what the stream can carry of each. Partitioned tables are listed, though their rows
+-- are in their partitions. Not: system tables, temporary ones, those of extensions.
+-- usable: UPDATE and DELETE are possible once they are published. publishable: not unlogged.
+SELECT n.nspname::text AS schema_name, c.relname::text AS table_name, c.oid, c.relkind = 'p' AS partitioned,
+       c.relpersistence = 'p' AS publishable,
+       c.relispartition AS is_partition,
+       c.relreplident::text AS identity,
+       (SELECT ic.relname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+        WHERE i.indrelid = c.oid AND i.indisreplident) AS identity_index,
+       CASE c.relreplident
+           WHEN 'f' THEN true
+           WHEN 'd' THEN EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate AND i.indisvalid)
+           WHEN 'i' THEN EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisreplident AND i.indimmediate AND i.indisvalid)
+           ELSE false
+       END AS usable,
+       CASE WHEN c.relkind = 'p' THEN 0 ELSE greatest(c.reltuples, 0)::bigint END AS rows_estimated,
+       CASE WHEN c.relkind = 'p' THEN 0 ELSE pg_catalog.pg_table_size(c.oid) END AS bytes_estimated,
+       coalesce((SELECT pg_catalog.array_agg(a.relid::oid) FROM pg_catalog.pg_partition_ancestors(c.oid) AS a (relid)), '{}') AS ancestors
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence IN ('p', 'u')
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (
+      SELECT FROM pg_catalog.pg_depend d
+      WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
