@@ -3,6 +3,11 @@
 //! Left to right, arrows never go back:
 //! precheck → schema → copy → stream → apply → progress; `supervisor` and `task` drive them.
 
+pub mod apply;
+pub mod copy;
 pub mod pg;
 pub mod precheck;
+pub mod progress;
 pub mod schema;
+pub mod store;
+pub mod stream;

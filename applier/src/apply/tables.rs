@@ -164,8 +164,7 @@ impl Tables {
         match self.states.remove(table) {
             Some(State::Copying { seen, mut waiting }) => {
                 let position = waiting.changes.last().map_or(Lsn(0), |c| c.end);
-                let taken = Waiting { changes: std::mem::take(&mut waiting.changes), ..Waiting { overflowed: waiting.overflowed, first_commit: waiting.first_commit, ..Waiting::default() } };
-                waiting.forget(&mut self.budget);
+                let taken = waiting.take(&mut self.budget);
                 self.states.insert(table.clone(), State::Caught { seen, position });
                 Some(taken)
             }

@@ -62,6 +62,12 @@ impl Waiting {
         self.changes.push(change);
     }
 
+    /// Takes everything out; the budget counts it no more.
+    pub fn take(&mut self, budget: &mut Budget) -> Waiting {
+        budget.used -= self.bytes;
+        Waiting { bytes: 0, ..std::mem::take(self) }
+    }
+
     /// Gives the memory back.
     pub fn forget(&mut self, budget: &mut Budget) {
         budget.used -= self.bytes;
