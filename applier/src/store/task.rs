@@ -63,6 +63,8 @@ pub struct TaskRow {
     pub force: bool,
     /// The state it is in.
     pub state: String,
+    /// The last stage it has come to; none before anything was written on the peer.
+    pub stage: Option<String>,
 }
 
 impl TaskRow {
@@ -115,6 +117,7 @@ impl Store {
                 seen_serial: row.get("seen_serial"),
                 force: row.get("desired_force"),
                 state: row.get("state"),
+                stage: row.get("stage"),
             })
         };
         rows.iter().map(read).collect()
@@ -132,15 +135,19 @@ impl Store {
         &self,
         task: &TaskRow,
         state: &str,
-        stage: Option<&str>,
         error: Option<&Error>,
     ) -> Result<Option<String>> {
         let (sqlstate, message) = (error.map(|e| e.sqlstate().to_owned()), error.map(|e| e.message.clone()));
         let (detail, hint) = (error.and_then(|e| e.detail.clone()), error.and_then(|e| e.hint.clone()));
         let object = error.and_then(|e| e.object.clone());
         let sql = include_str!("../../../sql/store/set_state.sql");
-        let rows = self.rows("write the state", sql, &[&task.id, &state, &stage, &task.serial, &sqlstate, &message, &detail, &hint, &object]).await?;
+        let rows = self.rows("write the state", sql, &[&task.id, &state, &task.serial, &sqlstate, &message, &detail, &hint, &object]).await?;
         Ok(rows.first().and_then(|r| r.get(0)))
+    }
+
+    /// The task comes to a stage. Written before anything of the stage is done, so that a clean-up knows where to look.
+    pub async fn set_stage(&self, id: i64, stage: &str) -> Result<()> {
+        self.write("write the stage", "UPDATE pgrelay.task_actual SET stage = $2 WHERE task_id = $1", &[&id, &stage]).await.map(drop)
     }
 
     /// Forgets a task whose clean-up is done.

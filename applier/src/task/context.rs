@@ -1,0 +1,141 @@
+//! What every part of a task has at hand.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use pgrelay_core::{Error, Result, error::Kind, task::Names};
+use tokio::sync::Notify;
+use tokio_postgres::Client;
+
+use crate::{
+    pg::{Endpoint, connect},
+    progress::Progress,
+    store::{Event, Level, Store, TaskRow},
+};
+
+/// What the supervisor gives to every task.
+#[derive(Clone)]
+pub struct Base {
+    /// The source, as the applier was started for it.
+    pub source: Endpoint,
+    /// The contract tables.
+    pub store: Store,
+    /// Rung when something may have changed in the contract tables.
+    pub bell: Arc<Notify>,
+}
+
+/// One task, as long as the user's last command holds.
+pub struct Context {
+    /// The source.
+    pub source: Endpoint,
+    /// The contract tables.
+    pub store: Store,
+    /// Rung when something may have changed in the contract tables.
+    pub bell: Arc<Notify>,
+    /// The task as it was when the command was taken up.
+    pub row: TaskRow,
+    /// Names on the servers.
+    pub names: Names,
+    progress: Mutex<Arc<Progress>>,
+    state: Mutex<String>,
+    moved: AtomicBool,
+}
+
+impl Context {
+    /// For a command.
+    pub fn new(base: Base, row: TaskRow) -> Context {
+        let names = row.names();
+        let state = Mutex::new(row.state.clone());
+        let Base { source, store, bell } = base;
+        Context { source, store, bell, row, names, progress: Mutex::default(), state, moved: AtomicBool::new(false) }
+    }
+
+    /// Progress of the try that is under way.
+    pub fn progress(&self) -> Arc<Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A new try begins.
+    pub fn progress_marks_reset(&self) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        self.moved.store(false, Ordering::Relaxed);
+    }
+
+    /// This try has done something that lasts.
+    pub fn move_on(&self) {
+        self.moved.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this try has done something that lasts.
+    pub fn has_moved(&self) -> bool {
+        self.moved.load(Ordering::Relaxed) || self.progress().stream_now().transactions > 0
+    }
+
+    /// Moves the task to a state; an event when that is a change.
+    pub async fn state(&self, state: &str, error: Option<&Error>) -> Result<()> {
+        let before = self.store.set_state(&self.row, state, error).await?;
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state.to_owned();
+        if before.as_deref() != Some(state) {
+            self.event(Event::new(Level::Info, "state", format!("the task is {state}"))).await?;
+        }
+        match error {
+            Some(error) => self.event(Event::of_error(if state == "retrying" { Level::Warning } else { Level::Error }, error)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The state it was moved to last.
+    pub fn state_now(&self) -> String {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The task does not go on.
+    pub async fn fail(&self, error: &Error) -> Result<()> {
+        self.state("failed", Some(error)).await
+    }
+
+    /// Writes an event.
+    pub async fn event(&self, event: Event) -> Result<()> {
+        self.store.event(&self.row.name, &event).await
+    }
+
+    /// A session on the source.
+    pub async fn source(&self, part: &str) -> Result<Client> {
+        let name = format!("pgrelay {} {part}", self.row.id);
+        connect(&self.source, &name, &[("application_name", &name)]).await
+    }
+
+    /// The peer, with what the user mapping of a foreign server adds.
+    pub async fn peer_endpoint(&self) -> Result<Endpoint> {
+        if pgrelay_core::conninfo::is_conninfo(&self.row.peer) {
+            return Endpoint::resolve(&self.row.peer, &[]);
+        }
+        let sql = include_str!("../../../sql/store/peer_server.sql");
+        let row = self.store.client().query_opt(sql, &[&self.row.peer]).await;
+        let row = row.map_err(|e| crate::pg::server_error(e, "read the foreign server"))?;
+        let Some(row) = row else {
+            return Err(Error::new(Kind::UndefinedObject, format!("foreign server \"{}\" does not exist", self.row.peer)));
+        };
+        let pairs: Vec<(String, String)> = [row.get::<_, Vec<String>>("server_options"), row.get("user_options")]
+            .concat()
+            .iter()
+            .filter_map(|option| option.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())))
+            .collect();
+        Endpoint::resolve("", &pairs)
+    }
+
+    /// A session on the peer.
+    pub async fn peer(&self, part: &str) -> Result<Client> {
+        let name = format!("{} {part}", self.names.origin);
+        let settings = [("application_name", name.as_str()), ("session_replication_role", "replica"), ("synchronous_commit", "on")];
+        connect(&self.peer_endpoint().await?, &name, &settings).await
+    }
+
+    /// A session on the peer that sets nothing an ordinary role may not set.
+    pub async fn peer_plain(&self, part: &str) -> Result<Client> {
+        let name = format!("{} {part}", self.names.origin);
+        connect(&self.peer_endpoint().await?, &name, &[("application_name", &name)]).await
+    }
+}

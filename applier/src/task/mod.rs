@@ -1,0 +1,163 @@
+//! One task: what the user asked for is turned into work, the work's end into a state.
+//!
+//! Every part of it may be dropped at any moment: what has been done stands on the servers, written in the transactions
+//! that did it. That is also how a pause works.
+
+mod cleanup;
+mod context;
+mod moving;
+mod pipeline;
+mod reporter;
+mod requests;
+mod sequences;
+mod watch;
+
+pub use context::{Base, Context};
+
+use std::time::Duration;
+
+use pgrelay_core::{Error, Result, error::Class, task::Options};
+use tokio::{sync::watch as channel, time::Instant};
+
+use self::pipeline::Outcome;
+use crate::store::{Desired, Event, Level, TaskRow};
+
+/// First wait before trying again; doubled each time up to `LONGEST_WAIT`.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// Longest wait before trying again.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Serves a task until it is dropped. Errors only when the source cannot be written to.
+pub async fn serve(base: Base, mut rows: channel::Receiver<TaskRow>) -> Result<()> {
+    loop {
+        let row = rows.borrow_and_update().clone();
+        let dropped = row.desired == Desired::Drop;
+        let context = Context::new(base.clone(), row);
+        tokio::select! {
+            acted = act(&context) => {
+                acted?;
+                if dropped {
+                    return Ok(());
+                }
+                // Nothing is left to do but to answer, until the user asks for something else.
+                tokio::select! {
+                    answered = requests::answer_idle(&context) => answered?,
+                    changed = rows.changed() => if changed.is_err() { return Ok(()) },
+                }
+            }
+            changed = rows.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+}
+
+async fn act(c: &Context) -> Result<()> {
+    let row = &c.row;
+    let taken_up = row.seen_serial == row.serial;
+    match row.desired {
+        Desired::None => Ok(()),
+        Desired::Run if taken_up && ["finished", "failed", "precheck_failed", "stopped"].contains(&row.state.as_str()) => Ok(()),
+        Desired::Run => work(c).await,
+        Desired::Pause => c.state("paused", None).await,
+        Desired::Stop if taken_up && row.state == "stopped" => Ok(()),
+        Desired::Stop => {
+            clean(c).await?;
+            c.state("stopped", None).await
+        }
+        Desired::Drop => {
+            clean(c).await?;
+            c.event(Event::new(Level::Info, "dropped", "the task is dropped")).await?;
+            c.store.delete_task(row.id).await
+        }
+    }
+}
+
+/// Tries until it is done, fails for good, or the window for its kind of error is over.
+async fn work(c: &Context) -> Result<()> {
+    let options = match c.row.options() {
+        Ok(options) => options,
+        Err(error) => return c.fail(&error).await,
+    };
+    let mut retry = Retry::default();
+    loop {
+        c.progress_marks_reset();
+        let both = async {
+            tokio::select! {
+                ended = pipeline::run(c, &options) => ended,
+                never = requests::answer_running(c) => never.map(|()| Outcome::Finished),
+            }
+        };
+        match both.await {
+            Ok(Outcome::Finished) => return c.state("finished", None).await,
+            Ok(Outcome::PrecheckFailed(error)) => return c.state("precheck_failed", Some(&error)).await,
+            Ok(Outcome::ForeignSource(error)) => return c.state("stopped", Some(&error)).await,
+            Err(error) => match retry.after(&error, &options, c.has_moved()) {
+                Some(wait) => {
+                    c.state("retrying", Some(&error)).await?;
+                    tokio::time::sleep(wait).await;
+                }
+                None => return c.fail(&error).await,
+            },
+        }
+    }
+}
+
+/// Cleans up until it is done: whoever stops a task wants nothing left behind.
+async fn clean(c: &Context) -> Result<()> {
+    let mut wait = FIRST_WAIT;
+    while let Err(error) = cleanup::run(c).await {
+        c.state("retrying", Some(&error)).await?;
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+    Ok(())
+}
+
+/// When to try again.
+#[derive(Debug, Default)]
+struct Retry {
+    since: Option<Instant>,
+    wait: Option<Duration>,
+}
+
+impl Retry {
+    /// The wait before the next try; none when it is not worth it. `moved`: the last try has done something lasting.
+    fn after(&mut self, error: &Error, options: &Options, moved: bool) -> Option<Duration> {
+        if moved {
+            *self = Retry::default();
+        }
+        let minutes = match error.class() {
+            Class::Transient => options.retry_connection_minutes,
+            Class::Operator => options.retry_other_minutes,
+            Class::Never => return None,
+        };
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() > Duration::from_secs(60 * u64::from(minutes)) {
+            return None;
+        }
+        let wait = self.wait.map_or(FIRST_WAIT, |w| (w * 2).min(LONGEST_WAIT));
+        self.wait = Some(wait);
+        Some(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pgrelay_core::error::Kind;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_class_of_error_has_its_window_and_progress_starts_it_anew() {
+        let options = Options { retry_connection_minutes: 20, retry_other_minutes: 2, ..Options::default() };
+        let error = |kind| Error::new(kind, "x");
+        let mut retry = Retry::default();
+        assert_eq!(retry.after(&error(Kind::Conflict), &options, false), None);
+        assert_eq!(retry.after(&error(Kind::Connection), &options, false), Some(FIRST_WAIT));
+        assert_eq!(retry.after(&error(Kind::Connection), &options, false), Some(FIRST_WAIT * 2));
+        tokio::time::advance(Duration::from_secs(180)).await;
+        assert_eq!(retry.after(&error(Kind::Rejected), &options, false), None, "two minutes are over");
+        assert!(retry.after(&error(Kind::Connection), &options, false).is_some(), "twenty are not");
+        assert_eq!(retry.after(&error(Kind::Rejected), &options, true), Some(FIRST_WAIT));
+    }
+}

@@ -1,0 +1,55 @@
+//! Sequences follow: their positions are set on the peer, exactly as they are on the source.
+//!
+//! They are read after the rows they numbered are on the peer, so the peer's are never behind.
+
+use std::collections::HashMap;
+
+use pgrelay_core::{Result, name::Selection, name::quote_literal, name::quote_qualified};
+use tokio_postgres::Client;
+
+use crate::pg::server_error;
+
+/// Sequences read with one statement.
+const AT_ONCE: usize = 500;
+
+/// What the peer was told last.
+#[derive(Default)]
+pub struct Positions {
+    told: HashMap<(String, String), (i64, bool)>,
+}
+
+impl Positions {
+    /// Sets on the peer what has changed on the source since the last call.
+    pub async fn follow(&mut self, source: &Client, peer: &Client, selection: &Selection) -> Result<()> {
+        let sql = include_str!("../../../sql/query/source/sequences.sql");
+        let rows = source.query(sql, &[]).await.map_err(|e| server_error(e, "list the sequences"))?;
+        let names = rows.iter().map(|r| (r.get::<_, String>(0), r.get::<_, String>(1)));
+        let names: Vec<(String, String)> = names.filter(|(s, n)| selection.matches(s, n)).collect();
+        for some in names.chunks(AT_ONCE) {
+            let read = some.iter().map(|(schema, name)| {
+                let (s, n) = (quote_literal(schema), quote_literal(name));
+                format!("SELECT {s}::text, {n}::text, last_value, is_called FROM {}", quote_qualified(schema, name))
+            });
+            let sql = read.collect::<Vec<_>>().join(" UNION ALL ");
+            let rows = source.query(&sql, &[]).await.map_err(|e| server_error(e, "read the sequences"))?;
+            self.tell(peer, &rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self, peer: &Client, rows: &[tokio_postgres::Row]) -> Result<()> {
+        let position = |r: &tokio_postgres::Row| ((r.get::<_, String>(0), r.get::<_, String>(1)), (r.get::<_, i64>(2), r.get::<_, bool>(3)));
+        let news: Vec<_> = rows.iter().map(position).filter(|(name, at)| self.told.get(name) != Some(at)).collect();
+        if news.is_empty() {
+            return Ok(());
+        }
+        let schemas: Vec<&str> = news.iter().map(|((s, _), _)| s.as_str()).collect();
+        let names: Vec<&str> = news.iter().map(|((_, n), _)| n.as_str()).collect();
+        let values: Vec<i64> = news.iter().map(|(_, (v, _))| *v).collect();
+        let called: Vec<bool> = news.iter().map(|(_, (_, c))| *c).collect();
+        let sql = include_str!("../../../sql/query/apply/set_sequences.sql");
+        peer.query(sql, &[&schemas, &names, &values, &called]).await.map_err(|e| server_error(e, "set the sequences on the peer"))?;
+        self.told.extend(news);
+        Ok(())
+    }
+}
