@@ -11,3 +11,4 @@ pub mod progress;
 pub mod schema;
 pub mod store;
 pub mod stream;
+pub mod task;

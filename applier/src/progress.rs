@@ -4,7 +4,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use pgrelay_core::{Lsn, name::TableName};
@@ -81,11 +84,12 @@ pub struct Progress {
     tables: Mutex<BTreeMap<TableName, TableProgress>>,
     stream: watch::Sender<StreamProgress>,
     objects: Mutex<Option<(i32, i32)>>,
+    schema_done: AtomicBool,
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Progress { tables: Mutex::default(), stream: watch::Sender::new(StreamProgress::default()), objects: Mutex::default() }
+        Progress { tables: Mutex::default(), stream: watch::Sender::new(StreamProgress::default()), objects: Mutex::default(), schema_done: AtomicBool::new(false) }
     }
 }
 
@@ -142,5 +146,15 @@ impl Progress {
     /// How many objects of the schema are made, of how many.
     pub fn objects(&self) -> Option<(i32, i32)> {
         *locked(&self.objects)
+    }
+
+    /// Everything that follows the rows is on the peer.
+    pub fn set_schema_done(&self) {
+        self.schema_done.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether everything that follows the rows is on the peer.
+    pub fn schema_done(&self) -> bool {
+        self.schema_done.load(Ordering::Relaxed)
     }
 }

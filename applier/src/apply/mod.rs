@@ -115,7 +115,7 @@ const SNAPSHOT_PERIOD: Duration = Duration::from_millis(300);
 impl Applier {
     /// Takes the origin, then reads how far each table is. `names`: the task's tables.
     pub async fn open(setting: Setting, names: Vec<TableName>) -> Result<Applier> {
-        let session = Session::open(&setting.peer, &setting.origin).await?;
+        let mut session = Session::open(&setting.peer, &setting.origin).await?;
         let position = session.origin_position().await?;
         let one_position = is_at_one_position(session.client(), &setting.origin).await?;
         let mut tables = Tables::default();
@@ -332,7 +332,7 @@ impl Applier {
     /// Sends one change of a row; the peer's transaction is open.
     async fn send(&mut self, oid: u32, relation: &Arc<Relation>, payload: &Bytes) -> Result<Operation> {
         if self.targets.get(&oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
-            let target = Target::new(&self.session, relation.clone(), self.setting.exact).await?;
+            let target = Target::new(self.session.client(), relation.clone(), self.setting.exact).await?;
             self.targets.insert(oid, target);
         }
         let target = self.targets.get_mut(&oid).ok_or_else(outside)?;
@@ -377,7 +377,7 @@ impl Applier {
     /// A partitioned table has no rows of its own: TRUNCATE names its partitions too.
     async fn is_parent(&mut self, oid: u32, relation: &Arc<Relation>) -> Result<bool> {
         if !self.targets.contains_key(&oid) {
-            let target = Target::new(&self.session, relation.clone(), self.setting.exact).await?;
+            let target = Target::new(self.session.client(), relation.clone(), self.setting.exact).await?;
             self.targets.insert(oid, target);
         }
         Ok(self.targets.get(&oid).is_some_and(Target::is_partitioned))

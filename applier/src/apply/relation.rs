@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use pgrelay_core::{Error, Result, error::Kind, name::TableName};
-use tokio_postgres::Statement;
+use tokio_postgres::{Client, Statement};
 
 use super::{
     peer_table::PeerTable,
@@ -74,8 +74,8 @@ impl Target {
     /// Reads the peer's table and compares. `exact`: the task made the table, so it has no other columns either.
     ///
     /// Errors: `ShapeChanged`, naming table and column, when the peer's table is not what the stream brings rows for.
-    pub async fn new(session: &Session, relation: Arc<Relation>, exact: bool) -> Result<Target> {
-        let peer = PeerTable::read(session.client(), &relation.table).await?;
+    pub async fn new(peer: &Client, relation: Arc<Relation>, exact: bool) -> Result<Target> {
+        let peer = PeerTable::read(peer, &relation.table).await?;
         compare(&relation, &peer, exact)?;
         let locate = locate(&relation, &peer);
         let names = relation.columns.iter().map(|c| c.name.clone()).collect();

@@ -121,7 +121,7 @@ impl Session {
     }
 
     /// The origin's position: everything the source committed before is here. It is read, never remembered.
-    pub async fn origin_position(&self) -> Result<Lsn> {
+    pub async fn origin_position(&mut self) -> Result<Lsn> {
         let row = self.client.query_one("SELECT coalesce(pg_catalog.pg_replication_origin_session_progress(true), '0/0')::text", &[]).await;
         row.map_err(|e| server_error(e, "read the position on the peer"))?.get::<_, &str>(0).parse()
     }

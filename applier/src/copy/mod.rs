@@ -17,7 +17,7 @@ use tokio_postgres::Client;
 
 use crate::{
     apply::{CopyMessage, session::take_origin},
-    pg::{Endpoint, connect},
+    pg::{Endpoint, connect, server_error},
     progress::Progress,
     schema,
     store::{Event, Level, Store},
@@ -96,23 +96,37 @@ impl Worker {
         loop {
             let Some(job) = queue.lock().await.pop_front() else { return Ok(()) };
             table::copy(s, &mut source, &peer, &job.table).await?;
-            self.build(&mut builder, &job).await?;
+            build(s, &mut builder, &job).await?;
             if let Snapshots::Own(applier) = &s.snapshots {
                 // The applier is gone only when the task is being ended.
                 let _ = applier.send(CopyMessage::Done { table: job.table.clone() }).await;
             }
         }
     }
+}
 
-    async fn build(&self, peer: &mut Client, job: &Job) -> Result<()> {
-        let items: Vec<&Item> = job.after.iter().collect();
-        schema::carry_out(peer, &self.setting.names.origin, &items, &mut |_| ()).await?;
-        let analyze = format!("ANALYZE {}", job.table.quoted());
-        if let Err(e) = peer.batch_execute(&analyze).await {
-            // Statistics come by autovacuum too; a missing right is no reason to stop.
-            let error = crate::pg::server_error(e, &format!("analyze table \"{}\"", job.table));
-            self.setting.store.event(&self.setting.task, &Event::of_error(Level::Warning, &error)).await?;
-        }
-        Ok(())
+/// Builds what is missing for tables whose rows are there from an earlier try.
+pub async fn build_unfinished(setting: &Setting, jobs: &[Job]) -> Result<()> {
+    if jobs.is_empty() {
+        return Ok(());
     }
+    let name = format!("{} copy", setting.names.origin);
+    let mut peer = connect(&setting.peer, &name, &[("application_name", &name)]).await?;
+    for job in jobs {
+        build(setting, &mut peer, job).await?;
+    }
+    Ok(())
+}
+
+/// Indexes and keys of a table, then its statistics.
+async fn build(setting: &Setting, peer: &mut Client, job: &Job) -> Result<()> {
+    let items: Vec<&Item> = job.after.iter().collect();
+    schema::carry_out(peer, &setting.names.origin, &items, &mut |_| ()).await?;
+    let analyze = format!("ANALYZE {}", job.table.quoted());
+    if let Err(e) = peer.batch_execute(&analyze).await {
+        // Statistics come by autovacuum too; a missing right is no reason to stop.
+        let error = server_error(e, &format!("analyze table \"{}\"", job.table));
+        setting.store.event(&setting.task, &Event::of_error(Level::Warning, &error)).await?;
+    }
+    Ok(())
 }

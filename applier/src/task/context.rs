@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use pgrelay_core::{Error, Result, error::Kind, task::Names};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_postgres::Client;
 
 use crate::{
@@ -22,8 +22,8 @@ pub struct Base {
     pub source: Endpoint,
     /// The contract tables.
     pub store: Store,
-    /// Rung when something may have changed in the contract tables.
-    pub bell: Arc<Notify>,
+    /// Changes when something may have changed in the contract tables.
+    pub bell: watch::Receiver<u64>,
 }
 
 /// One task, as long as the user's last command holds.
@@ -32,8 +32,8 @@ pub struct Context {
     pub source: Endpoint,
     /// The contract tables.
     pub store: Store,
-    /// Rung when something may have changed in the contract tables.
-    pub bell: Arc<Notify>,
+    /// Changes when something may have changed in the contract tables.
+    pub bell: watch::Receiver<u64>,
     /// The task as it was when the command was taken up.
     pub row: TaskRow,
     /// Names on the servers.

@@ -1,0 +1,73 @@
+//! Takes away what a task has made, on both sides; the rows stay.
+//!
+//! The source first, so that it keeps no WAL while the peer cannot be reached. Every step may find its work done.
+
+use pgrelay_core::{Error, Result};
+use tokio_postgres::Client;
+
+use super::{context::Context, sequences::Positions};
+use crate::{
+    pg::server_error,
+    store::{Event, Level},
+    stream::{publication, slot},
+};
+
+/// Keeps two appliers from making and dropping pgrelay's own schema on a peer at once; ends with the transaction.
+/// The number spells "pgrelay" in ASCII.
+pub const LOCK_OWN_SCHEMA: &str = "SELECT pg_catalog.pg_advisory_xact_lock(31639403613249913)";
+
+/// Cleans both sides. With the user's `force` a peer that is gone is left, and what stays there is told.
+pub async fn run(c: &Context) -> Result<()> {
+    let mut source = c.source("clean-up").await?;
+    let begun = c.row.stage.is_some() || slot::find(&source, &c.names).await?.is_some() || c.has_moved();
+    let peer = if begun { Some(c.peer_plain("clean-up").await) } else { None };
+    if let Some(Ok(peer)) = &peer {
+        end_peer_sessions(peer, &c.names.origin).await?;
+        if publication::published(&source, &c.names).await?.is_some() {
+            Positions::default().follow(&source, peer, &c.row.selection()?).await?;
+        }
+    }
+    slot::remove(&source, &c.names).await?;
+    publication::remove(&mut source, c.row.id, &c.names).await?;
+    match peer {
+        None => Ok(()),
+        Some(Ok(mut peer)) => clean_peer(&mut peer, &c.names.origin).await,
+        Some(Err(error)) if c.row.force => leave(c, &error).await,
+        Some(Err(error)) => Err(error),
+    }
+}
+
+async fn end_peer_sessions(peer: &Client, key: &str) -> Result<()> {
+    let sql = "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity \
+               WHERE datname = pg_catalog.current_database() AND usename = current_user \
+                 AND pg_catalog.starts_with(application_name, $1 || ' ') AND pid <> pg_catalog.pg_backend_pid()";
+    peer.execute(sql, &[&key]).await.map(drop).map_err(|e| server_error(e, "end the task's sessions on the peer"))
+}
+
+async fn clean_peer(peer: &mut Client, key: &str) -> Result<()> {
+    let doing = "clean up the peer";
+    let failed = |e| server_error(e, doing);
+    let origins = "SELECT pg_catalog.pg_replication_origin_drop(roname) FROM pg_catalog.pg_replication_origin \
+                   WHERE roname = $1 OR pg_catalog.starts_with(roname, $1 || '_copy_')";
+    peer.execute(origins, &[&key]).await.map_err(failed)?;
+    let transaction = peer.transaction().await.map_err(failed)?;
+    transaction.batch_execute(LOCK_OWN_SCHEMA).await.map_err(failed)?;
+    let there: bool =
+        transaction.query_one("SELECT pg_catalog.to_regclass('pgrelay_peer.task') IS NOT NULL", &[]).await.map_err(failed)?.get(0);
+    if there {
+        transaction.execute("DELETE FROM pgrelay_peer.task WHERE task_key = $1", &[&key]).await.map_err(failed)?;
+        let last = transaction.query("SELECT FROM pgrelay_peer.task LIMIT 1", &[]).await.map_err(failed)?.is_empty();
+        if last {
+            transaction.batch_execute("DROP SCHEMA pgrelay_peer CASCADE").await.map_err(failed)?;
+        }
+    }
+    transaction.commit().await.map_err(failed)
+}
+
+async fn leave(c: &Context, error: &Error) -> Result<()> {
+    let key = &c.names.origin;
+    let message = format!("the peer was left as it is: replication origins \"{key}\" and \"{key}_copy_…\", schema \"pgrelay_peer\"");
+    let event = Event::new(Level::Warning, "left_behind", message);
+    let event = Event { detail: Some(error.message.clone()), ..event };
+    c.event(event.hint("When the peer is back, drop them there with pg_replication_origin_drop() and DROP SCHEMA pgrelay_peer CASCADE.")).await
+}

@@ -1,0 +1,247 @@
+//! The rows and the stream, with everything that goes on beside them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use pgrelay_core::{
+    Error, Result,
+    error::Kind,
+    name::TableName,
+    plan::{Item, Plan, When},
+    task::Options,
+};
+use tokio::{
+    sync::{Mutex, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_postgres::Client;
+
+use super::{context::Context, pipeline, reporter, sequences::Positions, watch as source_watch};
+use crate::{
+    apply::{Applier, CopyMessage, End, Setting as ApplySetting},
+    copy::{self, Job, Setting as CopySetting, Snapshots},
+    pg::{Endpoint, server_error},
+    progress::{TableProgress, TableState},
+    schema,
+    store::{Event, Level},
+    stream::{
+        publication::{self, SourceTable},
+        receiver, slot,
+    },
+};
+
+/// Copies under one snapshot, for a task without a stream.
+pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()> {
+    c.store.set_stage(c.row.id, "copy").await?;
+    c.state("copying", None).await?;
+    let mut source = c.source("snapshot").await?;
+    let tables = publication::selected_tables(&source, &c.row.selection()?).await?;
+    let tables: Vec<SourceTable> = tables.into_iter().filter(|t| !t.partitioned).collect();
+    show(c, tables.iter(), &HashSet::new());
+    let doing = "take the snapshot of the source";
+    let failed = |e| server_error(e, doing);
+    let transaction = source.build_transaction().isolation_level(tokio_postgres::IsolationLevel::RepeatableRead).read_only(true);
+    let transaction = transaction.start().await.map_err(failed)?;
+    // All locks come before the snapshot: TRUNCATE and rewrites are not seen by snapshots.
+    for some in tables.chunks(500) {
+        let names: Vec<String> = some.iter().map(|t| format!("ONLY {}", t.table.quoted())).collect();
+        transaction.batch_execute(&format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "))).await.map_err(failed)?;
+    }
+    let snapshot: String = transaction.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await.map_err(failed)?.get(0);
+    let setting = copy_setting(c, options, Snapshots::Shared(snapshot)).await?;
+    let jobs = tables.iter().map(|t| job(&t.table, plan)).collect();
+    let copied = copy::run(&setting, jobs, options.copy_jobs);
+    tokio::select! {
+        ended = copied => ended?,
+        never = reporter::run(c, None) => never?,
+    }
+    transaction.rollback().await.map_err(failed)?;
+    let mut peer = c.peer("schema").await?;
+    let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::AfterAll).collect();
+    schema::carry_out(&mut peer, &c.names.origin, &items, &mut |_| ()).await?;
+    let source = c.source("sequences").await?;
+    Positions::default().follow(&source, &peer, &c.row.selection()?).await?;
+    reporter::write_tables(c).await
+}
+
+/// Copies while the stream runs, then streams until the task is told otherwise.
+pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Result<()> {
+    c.store.set_stage(c.row.id, "copy").await?;
+    c.state("copying", None).await?;
+    let mut source = c.source("stream").await?;
+    let selected = publication::selected_tables(&source, &c.row.selection()?).await?;
+    publication::create(&mut source, c.row.id, &c.names, &selected, options.keyless).await?;
+    take_slot(c, &source).await?;
+    let published = publication::published(&source, &c.names).await?.unwrap_or_default();
+    let insert_only: HashSet<TableName> = published.iter().filter(|p| p.insert_only).map(|p| p.table.clone()).collect();
+    let unlogged = selected.iter().filter(|t| !t.publishable && !t.partitioned).map(|t| t.table.clone());
+    let names: Vec<TableName> = published.iter().map(|p| p.table.clone()).chain(unlogged).collect();
+    show(c, selected.iter().filter(|t| names.contains(&t.table)), &insert_only);
+
+    let gate = Arc::new(Mutex::new(()));
+    let setting = ApplySetting {
+        peer: c.peer_endpoint().await?,
+        origin: c.names.origin.clone(),
+        exact: options.stages.schema,
+        progress: c.progress(),
+        gate: gate.clone(),
+        source: Arc::new(c.source("snapshots").await?),
+    };
+    let applier = Applier::open(setting, names.clone()).await?;
+    let (to_copy, at_one_position) = (applier.to_copy(), applier.one_position());
+    let (speak, hear) = mpsc::channel(64);
+    let copy_setting = copy_setting(c, options, Snapshots::Own(speak)).await?;
+    let jobs: Vec<Job> = to_copy.iter().map(|t| job(t, plan)).collect();
+    let unfinished = unfinished(&names, &to_copy, plan);
+
+    let mut parts: JoinSet<Result<()>> = JoinSet::new();
+    let streaming = stream(c.source.clone(), c.names.clone(), format!("pgrelay {} stream", c.row.id), applier, hear);
+    let building = copy_setting.clone();
+    parts.spawn(async move {
+        // Changes are found by keys, so the keys of tables that are there come first.
+        copy::build_unfinished(&building, &unfinished).await?;
+        drop(building);
+        streaming.await
+    });
+    let workers = options.copy_jobs;
+    parts.spawn(async move { copy::run(&copy_setting, jobs, workers).await });
+    let finishing = finish_schema(c, plan, gate, at_one_position.clone());
+    let beside = async {
+        tokio::try_join!(finishing, reporter::run(c, Some(at_one_position)), source_watch::run(c, &names)).map(drop)
+    };
+    tokio::pin!(beside);
+    loop {
+        tokio::select! {
+            ended = parts.join_next() => match ended {
+                Some(ended) => ended.map_err(|e| Error::new(Kind::Internal, "a part of the task ended by itself").caused_by(e))??,
+                None => return Err(Error::new(Kind::Internal, "the stream ended without an error")),
+            },
+            ended = &mut beside => return ended,
+        }
+    }
+}
+
+/// Makes the slot, or makes sure that it is the one the peer's position belongs to.
+async fn take_slot(c: &Context, source: &Client) -> Result<()> {
+    let peer = c.peer_plain("position").await?;
+    let sql = "SELECT one_position OR EXISTS (SELECT FROM pgrelay_peer.table_copy c WHERE c.task_key = t.task_key) \
+               FROM pgrelay_peer.task t WHERE task_key = $1";
+    let row = peer.query_one(sql, &[&c.names.origin]).await.map_err(|e| server_error(e, "read the task's state on the peer"))?;
+    let needed: bool = row.get(0);
+    match slot::find(source, &c.names).await? {
+        Some(slot) if slot.lost => Err(slot::lost(&c.names)),
+        Some(_) => slot::free(source, &c.names).await,
+        None if needed => Err(slot::lost(&c.names)),
+        None => {
+            let made = slot::create(&c.source, &c.names, "pgrelay slot");
+            tokio::select! {
+                made = made => made,
+                never = source_watch::tell_long_transactions(c, source) => never,
+            }
+        }
+    }
+}
+
+/// Reads and applies the stream. Only an error ends it.
+async fn stream(
+    source: Endpoint,
+    names: pgrelay_core::task::Names,
+    application_name: String,
+    mut applier: Applier,
+    mut copies: mpsc::Receiver<CopyMessage>,
+) -> Result<()> {
+    loop {
+        let connection = receiver::start(&source, &names, &application_name).await?;
+        let (send, mut frames) = receiver::queue();
+        let mut receiving = JoinSet::new();
+        receiving.spawn(receiver::receive(connection, send, applier.confirmations()));
+        match applier.run(&mut frames, &mut copies).await {
+            Ok(End::Rewind) => receiving.shutdown().await,
+            Err(error) => {
+                // When the receiver has ended, its error is the cause of the applier's.
+                let cause = receiving.try_join_next().and_then(|ended| ended.ok()).and_then(Result::err);
+                return Err(cause.unwrap_or(error));
+            }
+        }
+    }
+}
+
+/// What waits until all tables stand at one position. Apply is held for each statement that locks out writers.
+async fn finish_schema(c: &Context, plan: &Plan, gate: Arc<Mutex<()>>, mut at_one_position: watch::Receiver<bool>) -> Result<()> {
+    if at_one_position.wait_for(|at| *at).await.is_err() {
+        return std::future::pending().await;
+    }
+    c.move_on();
+    c.store.set_stage(c.row.id, "stream").await?;
+    let mut peer = c.peer("schema").await?;
+    let key = &c.names.origin;
+    if !pipeline::is_done(&peer, key, "post_data_done").await? {
+        let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::AfterAll).collect();
+        for (n, item) in items.iter().enumerate() {
+            let first = Item { then: None, ..(*item).clone() };
+            let held = gate.lock().await;
+            schema::carry_out(&mut peer, key, &[&first], &mut |_| ()).await?;
+            drop(held);
+            if item.then.is_some() {
+                schema::carry_out(&mut peer, key, &[item], &mut |_| ()).await?;
+            }
+            c.progress().set_objects(n + 1, items.len());
+        }
+        pipeline::set_done(&peer, key, "post_data_done").await?;
+        let message = format!("{} objects that follow the rows are on the peer", items.len());
+        c.event(Event::new(Level::Info, "schema", message)).await?;
+    }
+    c.progress().set_schema_done();
+    let source = c.source("sequences").await?;
+    follow_sequences(c, &source, &peer).await
+}
+
+/// Sets the sequences now and then, for ever.
+async fn follow_sequences(c: &Context, source: &Client, peer: &Client) -> Result<()> {
+    let selection = c.row.selection()?;
+    let mut positions = Positions::default();
+    loop {
+        positions.follow(source, peer, &selection).await?;
+        tokio::time::sleep(SEQUENCES_EVERY).await;
+    }
+}
+
+/// How far behind a sequence of the peer may be without anybody asking.
+const SEQUENCES_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
+
+async fn copy_setting(c: &Context, options: &Options, snapshots: Snapshots) -> Result<CopySetting> {
+    Ok(CopySetting {
+        task: c.row.name.clone(),
+        source: c.source.clone(),
+        peer: c.peer_endpoint().await?,
+        names: c.names.clone(),
+        exact: options.stages.schema,
+        progress: c.progress(),
+        store: c.store.clone(),
+        snapshots,
+    })
+}
+
+fn job(table: &TableName, plan: &Plan) -> Job {
+    let after = plan.items.iter().filter(|i| matches!(&i.when, When::AfterTable(t) if t == table)).cloned().collect();
+    Job { table: table.clone(), after }
+}
+
+/// Tables whose rows are there from an earlier try: their indexes may not be.
+fn unfinished(names: &[TableName], to_copy: &[TableName], plan: &Plan) -> Vec<Job> {
+    names.iter().filter(|t| !to_copy.contains(t)).map(|t| job(t, plan)).filter(|j| !j.after.is_empty()).collect()
+}
+
+fn show<'a>(c: &Context, tables: impl Iterator<Item = &'a SourceTable>, insert_only: &HashSet<TableName>) {
+    for t in tables {
+        let progress = TableProgress {
+            state: TableState::Init,
+            insert_only: insert_only.contains(&t.table),
+            rows_estimated: t.rows_estimated,
+            bytes_estimated: t.bytes_estimated,
+            rows: 0,
+            bytes: 0,
+            changes: [0; 4],
+        };
+        c.progress().add_table(&t.table, progress);
+    }
+}

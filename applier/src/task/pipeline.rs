@@ -1,0 +1,169 @@
+//! From precheck to stream: each step looks first at what is done already, on the servers.
+
+use pgrelay_core::{
+    Error, Result,
+    error::Kind,
+    finding::{Finding, Severity},
+    plan::{Item, Plan, When, plan},
+    precheck::{Facts, Lineage as LineageFacts, PlanFacts},
+    task::{Options, Stages},
+};
+use tokio_postgres::Client;
+
+use super::{cleanup, context::Context, moving};
+use crate::{
+    pg::server_error,
+    precheck, schema,
+    store::{Event, Level},
+};
+
+/// How a try ended, when not by an error.
+pub enum Outcome {
+    /// Everything that was asked for is done.
+    Finished,
+    /// The precheck found errors; nothing was written on the peer.
+    PrecheckFailed(Error),
+    /// The source is not the database that the task was made in.
+    ForeignSource(Error),
+}
+
+/// Runs a task until it is done, or for ever when it streams.
+pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
+    let actual = c.store.lineage().await?;
+    if actual != c.row.lineage {
+        let error = Error::new(Kind::PositionLost, "this is not the database that the task was made in")
+            .detail("System identifier, database or timeline differ: it is a clone, a restored dump or a promoted standby.")
+            .hint("Drop the task here and create it anew.");
+        return Ok(Outcome::ForeignSource(error));
+    }
+    if c.row.stage.is_none() && !has_begun(c).await? {
+        c.state("prechecking", None).await?;
+        if let Some(error) = check(c).await? {
+            return Ok(Outcome::PrecheckFailed(error));
+        }
+    }
+    c.store.set_stage(c.row.id, "schema").await?;
+    c.state("schema", None).await?;
+    let mut peer = c.peer("schema").await?;
+    end_leftovers(&peer, &c.names.origin).await?;
+    begin_on_peer(&mut peer, &c.names.origin).await?;
+    let plan = if options.stages.schema { make_plan(c, options).await? } else { Plan::default() };
+    create_pre_data(c, &mut peer, &plan).await?;
+    drop(peer);
+    match options.stages {
+        Stages { copy: false, .. } => create_post_data(c, &plan).await?,
+        Stages { stream: false, .. } => moving::copy_only(c, options, &plan).await?,
+        _ => moving::copy_and_stream(c, options, &plan).await?,
+    }
+    cleanup::run(c).await?;
+    Ok(Outcome::Finished)
+}
+
+/// The plan of the task's schema, from the source's catalogs as they are now.
+pub async fn make_plan(c: &Context, options: &Options) -> Result<Plan> {
+    let source = c.source("plan").await?;
+    let catalog = schema::read_catalog(&source).await?;
+    Ok(plan(&catalog, &c.row.selection()?, options))
+}
+
+/// Gathers the facts of both sides and judges them. Writes nothing.
+pub async fn findings(c: &Context) -> Result<Vec<Finding>> {
+    let options = c.row.options()?;
+    let selection = c.row.selection()?;
+    let source = c.source("precheck").await?;
+    let source_facts = precheck::gather_source(&source, &selection, &c.names).await?;
+    let plan = if options.stages.schema { make_plan(c, &options).await? } else { Plan::default() };
+    let peer = async {
+        let peer = c.peer_plain("precheck").await?;
+        precheck::gather_peer(&peer, &c.names.origin).await
+    };
+    let lineage = LineageFacts {
+        system_identifier: c.row.lineage.system_identifier,
+        database_oid: c.row.lineage.database_oid,
+        timeline: c.row.lineage.timeline,
+    };
+    let facts = Facts {
+        source: source_facts,
+        peer: peer.await.map_err(|e| precheck::unreachable(&e)),
+        options,
+        lineage: Some(lineage),
+        plan: PlanFacts::from_plan(&plan),
+    };
+    let mut findings = pgrelay_core::precheck::run(&facts);
+    findings.extend(plan.findings);
+    Ok(findings)
+}
+
+/// The precheck of a start: an error when the task must not begin.
+async fn check(c: &Context) -> Result<Option<Error>> {
+    let findings = findings(c).await?;
+    c.store.findings(c.row.id, &findings).await?;
+    let errors: Vec<&Finding> = findings.iter().filter(|f| f.severity == Severity::Error).collect();
+    let Some(first) = errors.first() else { return Ok(None) };
+    let error = Error::new(Kind::Configuration, format!("the precheck found {} error(s), the first: {}", errors.len(), first.message))
+        .object(first.object.clone())
+        .hint("See pgrelay.finding for each error and its fix, then call pgrelay.resume_task().");
+    Ok(Some(error))
+}
+
+/// Whether the peer knows the task. A peer that cannot be reached is the precheck's business.
+async fn has_begun(c: &Context) -> Result<bool> {
+    let Ok(peer) = c.peer_plain("precheck").await else { return Ok(false) };
+    let sql = "SELECT pg_catalog.to_regclass('pgrelay_peer.task') IS NOT NULL";
+    let doing = "look for the task on the peer";
+    if !peer.query_one(sql, &[]).await.map_err(|e| server_error(e, doing))?.get::<_, bool>(0) {
+        return Ok(false);
+    }
+    let rows = peer.query("SELECT FROM pgrelay_peer.task WHERE task_key = $1", &[&c.names.origin]).await;
+    Ok(!rows.map_err(|e| server_error(e, doing))?.is_empty())
+}
+
+/// Ends sessions of this task on the peer whose applier is gone: they hold origins and locks.
+async fn end_leftovers(peer: &Client, key: &str) -> Result<()> {
+    let sql = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+               WHERE datname = pg_catalog.current_database() AND usename = current_user \
+                 AND pg_catalog.starts_with(application_name, $1 || ' ') AND pid <> pg_catalog.pg_backend_pid()";
+    peer.execute(sql, &[&key]).await.map(drop).map_err(|e| server_error(e, "end old sessions on the peer"))
+}
+
+/// Makes pgrelay's own schema on the peer and the task's row in it, once.
+async fn begin_on_peer(peer: &mut Client, key: &str) -> Result<()> {
+    let doing = "make pgrelay's own schema on the peer";
+    let transaction = peer.transaction().await.map_err(|e| server_error(e, doing))?;
+    transaction.batch_execute(cleanup::LOCK_OWN_SCHEMA).await.map_err(|e| server_error(e, doing))?;
+    transaction.batch_execute(include_str!("../../../sql/peer/create.sql")).await.map_err(|e| server_error(e, doing))?;
+    let sql = "INSERT INTO pgrelay_peer.task (task_key) VALUES ($1) ON CONFLICT DO NOTHING";
+    transaction.execute(sql, &[&key]).await.map_err(|e| server_error(e, doing))?;
+    transaction.commit().await.map_err(|e| server_error(e, doing))
+}
+
+async fn create_pre_data(c: &Context, peer: &mut Client, plan: &Plan) -> Result<()> {
+    if is_done(peer, &c.names.origin, "pre_data_done").await? {
+        return Ok(());
+    }
+    let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::BeforeData).collect();
+    let progress = c.progress();
+    schema::carry_out(peer, &c.names.origin, &items, &mut |done| progress.set_objects(done, items.len())).await?;
+    set_done(peer, &c.names.origin, "pre_data_done").await?;
+    c.move_on();
+    c.event(Event::new(Level::Info, "schema", format!("{} objects are on the peer", items.len()))).await
+}
+
+/// Everything after the rows, for a task that copies none.
+async fn create_post_data(c: &Context, plan: &Plan) -> Result<()> {
+    let mut peer = c.peer("schema").await?;
+    let items: Vec<&Item> = plan.items.iter().filter(|i| matches!(i.when, When::AfterTable(_) | When::AfterAll)).collect();
+    schema::carry_out(&mut peer, &c.names.origin, &items, &mut |_| ()).await
+}
+
+/// Whether a part of the task is done, by its column of `pgrelay_peer.task`.
+pub async fn is_done(peer: &Client, key: &str, column: &'static str) -> Result<bool> {
+    let row = peer.query_one(&format!("SELECT {column} FROM pgrelay_peer.task WHERE task_key = $1"), &[&key]).await;
+    Ok(row.map_err(|e| server_error(e, "read the task's state on the peer"))?.get(0))
+}
+
+/// Says on the peer that a part of the task is done.
+pub async fn set_done(peer: &Client, key: &str, column: &'static str) -> Result<()> {
+    let sql = format!("UPDATE pgrelay_peer.task SET {column} = true WHERE task_key = $1");
+    peer.execute(&sql, &[&key]).await.map(drop).map_err(|e| server_error(e, "write the task's state on the peer"))
+}

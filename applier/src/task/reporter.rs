@@ -1,0 +1,183 @@
+//! Writes how far the task is, and moves it between copying, catching_up and running.
+//!
+//! Lag is measured against the source's own WAL position: each position seen is remembered with its time, and the lag
+//! is the age of the oldest one that is not applied. So an idle source shows none, and no heartbeat table is needed.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use pgrelay_core::{Lsn, Result, name::TableName};
+use tokio::{sync::watch, time::Instant};
+use tokio_postgres::Client;
+
+use super::context::Context;
+use crate::{
+    pg::server_error,
+    progress::{StreamProgress, TableProgress},
+    store::{ProgressRow, TableRow},
+};
+
+/// How often it is looked.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// How often it is written though nothing has changed: each write is WAL on the source.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// `running` means less than this behind.
+const RUNNING_LAG: Duration = Duration::from_secs(5);
+
+/// Reports for ever. Without `at_one_position` there is no stream.
+pub async fn run(c: &Context, at_one_position: Option<watch::Receiver<bool>>) -> Result<()> {
+    let source = c.source("report").await?;
+    let mut reporter = Reporter { c, last: StreamProgress::default(), written: None, tables: HashMap::new(), lag: Lag::default() };
+    loop {
+        let streaming = at_one_position.as_ref().is_some_and(|at| *at.borrow());
+        reporter.report(&source, streaming).await?;
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// Writes the tables once, as they are at the end.
+pub async fn write_tables(c: &Context) -> Result<()> {
+    let rows: Vec<TableRow> = c.progress().tables().iter().map(|(t, p)| table_row(t, p)).collect();
+    c.store.tables(c.row.id, &rows).await
+}
+
+struct Reporter<'a> {
+    c: &'a Context,
+    last: StreamProgress,
+    written: Option<(Instant, ProgressRow)>,
+    tables: HashMap<TableName, TableProgress>,
+    lag: Lag,
+}
+
+impl Reporter<'_> {
+    async fn report(&mut self, source: &Client, streaming: bool) -> Result<()> {
+        self.write_tables().await?;
+        let progress = self.c.progress();
+        let now = progress.stream_now();
+        let lag = if streaming { Some(self.measure(source, &now).await?) } else { None };
+        let objects = progress.objects();
+        let row = ProgressRow {
+            received: positive(now.received),
+            applied: now.applied,
+            confirmed: positive(now.confirmed),
+            lag_bytes: lag.map(|l| l.bytes),
+            lag_seconds: lag.map(|l| l.age.as_secs_f64()),
+            oldest_unapplied_commit: now.applying_since,
+            transactions: now.transactions - self.last.transactions,
+            changes: now.changes - self.last.changes,
+            objects_done: objects.map(|o| o.0),
+            objects_total: objects.map(|o| o.1),
+        };
+        if self.is_news(&row) {
+            self.c.store.progress(self.c.row.id, &row).await?;
+            self.last = now;
+            self.written = Some((Instant::now(), row));
+        }
+        let Some(lag) = lag else { return Ok(()) };
+        let state = if progress.schema_done() && lag.age < RUNNING_LAG { "running" } else { "catching_up" };
+        if self.c.state_now() != state { self.c.state(state, None).await } else { Ok(()) }
+    }
+
+    /// Positions alone move with every write of our own, so they are no news by themselves.
+    fn is_news(&self, row: &ProgressRow) -> bool {
+        let Some((at, before)) = &self.written else { return true };
+        let changed = (row.lag_bytes, row.oldest_unapplied_commit, row.objects_done) != (before.lag_bytes, before.oldest_unapplied_commit, before.objects_done);
+        changed || row.transactions > 0 || row.changes > 0 || at.elapsed() >= SILENCE
+    }
+
+    async fn measure(&mut self, source: &Client, now: &StreamProgress) -> Result<Behind> {
+        let row = source.query_one("SELECT pg_catalog.pg_current_wal_lsn()::text", &[]).await;
+        let wal: Lsn = row.map_err(|e| server_error(e, "read the source's WAL position"))?.get::<_, &str>(0).parse()?;
+        Ok(self.lag.measure(Instant::now(), wal, now.applied.unwrap_or_default()))
+    }
+
+    async fn write_tables(&mut self) -> Result<()> {
+        let changed = |(table, progress): &(TableName, TableProgress)| self.tables.get(table) != Some(progress);
+        let news: Vec<_> = self.c.progress().tables().into_iter().filter(changed).collect();
+        if news.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<TableRow> = news.iter().map(|(t, p)| table_row(t, p)).collect();
+        self.c.store.tables(self.c.row.id, &rows).await?;
+        self.tables.extend(news);
+        Ok(())
+    }
+}
+
+fn positive(lsn: Lsn) -> Option<Lsn> {
+    (lsn > Lsn(0)).then_some(lsn)
+}
+
+fn table_row(table: &TableName, p: &TableProgress) -> TableRow {
+    TableRow {
+        table: table.clone(),
+        state: p.state.word(),
+        insert_only: p.insert_only,
+        rows_estimated: p.rows_estimated,
+        bytes_estimated: p.bytes_estimated,
+        rows_copied: p.rows,
+        bytes_copied: p.bytes,
+        changes: p.changes,
+    }
+}
+
+/// How far behind.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Behind {
+    bytes: i64,
+    age: Duration,
+}
+
+/// Positions of the source's WAL that are not applied, with the time each was first seen.
+#[derive(Debug, Default)]
+struct Lag {
+    seen: VecDeque<(Instant, Lsn)>,
+}
+
+/// Positions remembered at most; past it every other one is forgotten, which the lag overstates by one step.
+const SEEN_AT_MOST: usize = 4096;
+
+impl Lag {
+    fn measure(&mut self, at: Instant, wal: Lsn, applied: Lsn) -> Behind {
+        while self.seen.front().is_some_and(|(_, lsn)| *lsn <= applied) {
+            self.seen.pop_front();
+        }
+        let oldest = self.seen.front().copied();
+        if self.seen.back().is_none_or(|(_, lsn)| *lsn < wal) && wal > applied {
+            self.seen.push_back((at, wal));
+        }
+        if self.seen.len() > SEEN_AT_MOST {
+            let mut keep = false;
+            self.seen.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        match oldest {
+            // What was there at the last look is applied: nothing older than a moment waits.
+            None => Behind { bytes: 0, age: Duration::ZERO },
+            Some((since, _)) => Behind { bytes: wal.0.saturating_sub(applied.0) as i64, age: at - since },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_is_the_age_of_the_oldest_position_not_applied_and_none_on_an_idle_source() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut lag = Lag::default();
+        assert_eq!(lag.measure(start, Lsn(100), Lsn(100)).age, Duration::ZERO);
+        assert_eq!(lag.measure(start + second, Lsn(200), Lsn(100)).bytes, 0, "it has just been written");
+        assert_eq!(lag.measure(start + 3 * second, Lsn(300), Lsn(100)), Behind { bytes: 200, age: 2 * second });
+        assert_eq!(lag.measure(start + 4 * second, Lsn(300), Lsn(200)), Behind { bytes: 100, age: second });
+        assert_eq!(lag.measure(start + 5 * second, Lsn(300), Lsn(300)), Behind { bytes: 0, age: Duration::ZERO });
+        assert_eq!(lag.measure(start + 60 * second, Lsn(300), Lsn(300)), Behind { bytes: 0, age: Duration::ZERO });
+    }
+}
