@@ -4,11 +4,15 @@
 //! precheck → schema → copy → stream → apply → progress; `supervisor` and `task` drive them.
 
 pub mod apply;
+pub mod cli;
 pub mod copy;
 pub mod pg;
 pub mod precheck;
 pub mod progress;
 pub mod schema;
+pub mod status;
 pub mod store;
 pub mod stream;
+pub mod supervisor;
 pub mod task;
+pub mod telemetry;
