@@ -89,7 +89,12 @@ pub struct Progress {
 
 impl Default for Progress {
     fn default() -> Self {
-        Progress { tables: Mutex::default(), stream: watch::Sender::new(StreamProgress::default()), objects: Mutex::default(), schema_done: AtomicBool::new(false) }
+        Progress {
+            tables: Mutex::default(),
+            stream: watch::Sender::new(StreamProgress::default()),
+            objects: Mutex::default(),
+            schema_done: AtomicBool::new(false),
+        }
     }
 }
 

@@ -3,12 +3,12 @@
 //! When the connection to the source breaks, or the lease is lost, everything is dropped and begun again from what
 //! stands on the servers.
 
-use std::{
-    collections::HashMap,
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
-use pgrelay_core::{Error, Result, error::{Class, Kind}};
+use pgrelay_core::{
+    Error, Result,
+    error::{Class, Kind},
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -96,7 +96,8 @@ async fn check_extension(store: &Store) -> Result<()> {
     if row.map_err(|e| server_error(e, "look for the extension"))?.get(0) {
         return Ok(());
     }
-    Err(Error::new(Kind::UndefinedObject, "the extension pgrelay is not in this database").hint("Run CREATE EXTENSION pgrelay there; this applier goes on by itself."))
+    Err(Error::new(Kind::UndefinedObject, "the extension pgrelay is not in this database")
+        .hint("Run CREATE EXTENSION pgrelay there; this applier goes on by itself."))
 }
 
 async fn introduce(store: &Store) -> Result<Instance> {
@@ -126,7 +127,12 @@ struct Tasks {
 }
 
 impl Tasks {
-    async fn work(&mut self, instance: &Instance, mut notifications: mpsc::UnboundedReceiver<Notification>, ring: watch::Sender<u64>) -> Result<()> {
+    async fn work(
+        &mut self,
+        instance: &Instance,
+        mut notifications: mpsc::UnboundedReceiver<Notification>,
+        ring: watch::Sender<u64>,
+    ) -> Result<()> {
         let mut poll = tokio::time::interval(POLL);
         let mut renew = tokio::time::interval(RENEW);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);

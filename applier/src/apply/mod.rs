@@ -18,12 +18,7 @@ pub mod waiting;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use pgrelay_core::{
-    Error, Lsn, Result,
-    error::Kind,
-    name::TableName,
-    snapshot::Snapshot,
-};
+use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName, snapshot::Snapshot};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_postgres::Client;
 
@@ -534,7 +529,8 @@ async fn is_at_one_position(peer: &Client, key: &str) -> Result<bool> {
 }
 
 async fn copied(peer: &Client, key: &str) -> Result<Vec<(TableName, Seen, Lsn)>> {
-    let sql = "SELECT schema_name, table_name, snapshot, visible_below::text, position::text FROM pgrelay_peer.table_copy WHERE task_key = $1";
+    let sql =
+        "SELECT schema_name, table_name, snapshot, visible_below::text, position::text FROM pgrelay_peer.table_copy WHERE task_key = $1";
     let rows = peer.query(sql, &[&key]).await.map_err(|e| server_error(e, "read the copied tables"))?;
     let read = |row: &tokio_postgres::Row| {
         let seen = Seen { snapshot: row.get::<_, &str>(2).parse()?, visible_below: row.get::<_, &str>(3).parse()? };

@@ -73,13 +73,17 @@ impl PeerTable {
     /// Errors: `ShapeChanged` when there is no such table.
     pub async fn read(peer: &Client, table: &TableName) -> Result<PeerTable> {
         let sql = include_str!("../../../sql/query/apply/peer_table.sql");
-        let row = peer.query_opt(sql, &[&table.schema, &table.name]).await.map_err(|e| server_error(e, "read the shape of a table of the peer"))?;
+        let row = peer
+            .query_opt(sql, &[&table.schema, &table.name])
+            .await
+            .map_err(|e| server_error(e, "read the shape of a table of the peer"))?;
         let Some(row) = row else {
             return Err(Error::new(Kind::ShapeChanged, format!("table \"{table}\" does not exist on the peer"))
                 .object(table.to_string())
                 .hint("Create it there as it is on the source, then call pgrelay.resume_task()."));
         };
-        serde_json::from_value(row.get("json")).map_err(|e| Error::new(Kind::Internal, "the shape of a peer's table cannot be read").caused_by(e))
+        serde_json::from_value(row.get("json"))
+            .map_err(|e| Error::new(Kind::Internal, "the shape of a peer's table cannot be read").caused_by(e))
     }
 
     /// A column by name.

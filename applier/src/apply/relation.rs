@@ -98,7 +98,13 @@ impl Target {
     }
 
     /// An UPDATE to `new`; none when the change carries nothing to set.
-    pub async fn update(&mut self, session: &mut Session, payload: &Bytes, old: Option<Tuple<'_>>, new: Tuple<'_>) -> Result<Option<Ready>> {
+    pub async fn update(
+        &mut self,
+        session: &mut Session,
+        payload: &Bytes,
+        old: Option<Tuple<'_>>,
+        new: Tuple<'_>,
+    ) -> Result<Option<Ready>> {
         let mut set = vec![];
         let mut replace = false;
         let old_columns: Option<Vec<Column<'_>>> = old.map(|o| o.columns().collect());

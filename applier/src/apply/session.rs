@@ -8,11 +8,7 @@ use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::FutureExt;
-use pgrelay_core::{
-    Error, Lsn, Result,
-    error::Kind,
-    name::TableName,
-};
+use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName};
 use tokio_postgres::{
     Client, Statement,
     error::SqlState,
@@ -211,7 +207,8 @@ impl Session {
             (Operation::Truncate | Operation::Other, _) | (_, 1) => {}
             (Operation::Update, 0) => return Err(missing(table)),
             (_, n) => {
-                return Err(Error::new(Kind::Internal, format!("a change of one row of table \"{table}\" touched {n} rows")).object(table.to_string()));
+                return Err(Error::new(Kind::Internal, format!("a change of one row of table \"{table}\" touched {n} rows"))
+                    .object(table.to_string()));
             }
         }
         Ok(())
@@ -247,7 +244,10 @@ fn refused(error: tokio_postgres::Error, operation: Operation, table: &TableName
         error.kind = Kind::Conflict;
         error.message = format!("{word} collides with a row that table \"{table}\" of the peer holds");
         error.detail = constraint.map(|c| format!("The constraint or index is \"{c}\"."));
-        error.hint = Some("Remove or mend the row on the peer, then call pgrelay.resume_task(). Nothing but pgrelay should write to the peer's tables.".to_owned());
+        error.hint = Some(
+            "Remove or mend the row on the peer, then call pgrelay.resume_task(). Nothing but pgrelay should write to the peer's tables."
+                .to_owned(),
+        );
     }
     error
 }

@@ -212,7 +212,11 @@ mod tests {
         let locate = Locate::Key(vec![(0, key("id"))]);
         let shape = Shape { table: &table, peer: &peer, columns: &columns, locate: &locate };
         let built = shape.replace(&[0], true);
-        assert!(built.sql.ends_with(r#"("id", "toasted") OVERRIDING SYSTEM VALUE SELECT $2::"pg_catalog"."int4", d."toasted" FROM d"#), "{}", built.sql);
+        assert!(
+            built.sql.ends_with(r#"("id", "toasted") OVERRIDING SYSTEM VALUE SELECT $2::"pg_catalog"."int4", d."toasted" FROM d"#),
+            "{}",
+            built.sql
+        );
         assert_eq!(built.parameters, [Parameter::Old(0), Parameter::New(0)]);
     }
 

@@ -1,6 +1,10 @@
 //! Which columns of a table are copied, and in which format.
 
-use pgrelay_core::{Error, Result, error::Kind, name::{TableName, quote_ident}};
+use pgrelay_core::{
+    Error, Result,
+    error::Kind,
+    name::{TableName, quote_ident},
+};
 use tokio_postgres::Client;
 
 use crate::{apply::peer_table::PeerTable, pg::server_error};
@@ -45,6 +49,8 @@ pub async fn read(source: &Client, peer: &Client, table: &TableName, exact: bool
 async fn same_major(source: &Client, peer: &Client) -> Result<bool> {
     let sql = "SELECT pg_catalog.current_setting('server_version_num')::integer / 10000";
     let (a, b) = tokio::join!(source.query_one(sql, &[]), peer.query_one(sql, &[]));
-    let read = |row: std::result::Result<tokio_postgres::Row, _>| row.map(|r| r.get::<_, i32>(0)).map_err(|e| server_error(e, "read the server's version"));
+    let read = |row: std::result::Result<tokio_postgres::Row, _>| {
+        row.map(|r| r.get::<_, i32>(0)).map_err(|e| server_error(e, "read the server's version"))
+    };
     Ok(read(a)? == read(b)?)
 }

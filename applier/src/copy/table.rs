@@ -49,7 +49,12 @@ pub async fn copy(s: &Setting, source: &mut Client, peer: &Client, table: &Table
             told = true;
             let message = format!("the copy of table \"{table}\" waits for a transaction that has committed and is not visible yet");
             let event = Event::new(Level::Warning, "snapshot_wait", message).object(table.to_string());
-            s.store.event(&s.task, &event.hint("See whether the source waits for a synchronous standby: wait_event = 'SyncRep' in pg_stat_activity.")).await?;
+            s.store
+                .event(
+                    &s.task,
+                    &event.hint("See whether the source waits for a synchronous standby: wait_event = 'SyncRep' in pg_stat_activity."),
+                )
+                .await?;
         }
         tokio::time::sleep(RETAKE_AFTER).await;
     }

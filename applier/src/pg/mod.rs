@@ -16,4 +16,4 @@ mod wire;
 
 pub use endpoint::Endpoint;
 pub use error::server_error;
-pub use session::connect;
+pub use session::{connect, connect_listening};

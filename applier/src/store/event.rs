@@ -79,13 +79,23 @@ impl Store {
                 "warning"
             }
             Level::Error => {
-                tracing::error!(task, event = event.event, object = event.object, hint = event.hint, sqlstate = event.sqlstate, "{}", event.message);
+                tracing::error!(
+                    task,
+                    event = event.event,
+                    object = event.object,
+                    hint = event.hint,
+                    sqlstate = event.sqlstate,
+                    "{}",
+                    event.message
+                );
                 "error"
             }
         };
         let sql = include_str!("../../../sql/store/write_event.sql");
         let e = event;
-        self.write("write an event", sql, &[&task, &level, &e.event, &e.object, &e.message, &e.detail, &e.hint, &e.sqlstate]).await.map(drop)
+        self.write("write an event", sql, &[&task, &level, &e.event, &e.object, &e.message, &e.detail, &e.hint, &e.sqlstate])
+            .await
+            .map(drop)
     }
 
     /// Replaces the findings of a task.
@@ -102,6 +112,8 @@ impl Store {
     pub async fn add_finding(&self, task_id: i64, finding: &Finding) -> Result<()> {
         let sql = include_str!("../../../sql/store/add_finding.sql");
         let severity = finding.severity.to_string();
-        self.write("write a finding", sql, &[&task_id, &finding.item, &severity, &finding.object, &finding.message, &finding.fix]).await.map(drop)
+        self.write("write a finding", sql, &[&task_id, &finding.item, &severity, &finding.object, &finding.message, &finding.fix])
+            .await
+            .map(drop)
     }
 }

@@ -43,6 +43,8 @@ impl Store {
     pub async fn answer(&self, request: i64, error: Option<&Error>) -> Result<()> {
         let (sqlstate, message) = (error.map(|e| e.sqlstate().to_owned()), error.map(|e| e.message.clone()));
         let hint = error.and_then(|e| e.hint.clone());
-        self.write("answer a request", include_str!("../../../sql/store/answer_request.sql"), &[&request, &sqlstate, &message, &hint]).await.map(drop)
+        self.write("answer a request", include_str!("../../../sql/store/answer_request.sql"), &[&request, &sqlstate, &message, &hint])
+            .await
+            .map(drop)
     }
 }

@@ -127,21 +127,21 @@ impl Store {
     pub async fn lineage(&self) -> Result<Lineage> {
         let row = self.client.query_one(include_str!("../../../sql/store/lineage.sql"), &[]).await;
         let row = row.map_err(|e| server_error(e, "read the identity of the source"))?;
-        Ok(Lineage { system_identifier: row.get("system_identifier"), database_oid: row.get("database_oid"), timeline: row.get("timeline") })
+        Ok(Lineage {
+            system_identifier: row.get("system_identifier"),
+            database_oid: row.get("database_oid"),
+            timeline: row.get("timeline"),
+        })
     }
 
     /// Moves a task to a state, with the error that led there; gives the state before.
-    pub async fn set_state(
-        &self,
-        task: &TaskRow,
-        state: &str,
-        error: Option<&Error>,
-    ) -> Result<Option<String>> {
+    pub async fn set_state(&self, task: &TaskRow, state: &str, error: Option<&Error>) -> Result<Option<String>> {
         let (sqlstate, message) = (error.map(|e| e.sqlstate().to_owned()), error.map(|e| e.message.clone()));
         let (detail, hint) = (error.and_then(|e| e.detail.clone()), error.and_then(|e| e.hint.clone()));
         let object = error.and_then(|e| e.object.clone());
         let sql = include_str!("../../../sql/store/set_state.sql");
-        let rows = self.rows("write the state", sql, &[&task.id, &state, &task.serial, &sqlstate, &message, &detail, &hint, &object]).await?;
+        let rows =
+            self.rows("write the state", sql, &[&task.id, &state, &task.serial, &sqlstate, &message, &detail, &hint, &object]).await?;
         Ok(rows.first().and_then(|r| r.get(0)))
     }
 

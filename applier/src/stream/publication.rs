@@ -44,7 +44,10 @@ pub struct SourceTable {
 
 /// The selected tables of the source.
 pub async fn selected_tables(source: &Client, selection: &Selection) -> Result<Vec<SourceTable>> {
-    let rows = source.query(include_str!("../../../sql/query/source/tables.sql"), &[]).await.map_err(|e| server_error(e, "read the source's tables"))?;
+    let rows = source
+        .query(include_str!("../../../sql/query/source/tables.sql"), &[])
+        .await
+        .map_err(|e| server_error(e, "read the source's tables"))?;
     let read = |row: &tokio_postgres::Row| SourceTable {
         table: TableName::new(row.get::<_, &str>("schema_name"), row.get::<_, &str>("table_name")),
         oid: row.get("oid"),
@@ -77,7 +80,8 @@ pub async fn published(source: &Client, names: &Names) -> Result<Option<Vec<Publ
     if exist.map_err(|e| server_error(e, doing))?.is_empty() {
         return Ok(None);
     }
-    let rows = source.query(include_str!("../../../sql/query/source/published.sql"), &[&names.publication, &names.publication_insert_only]).await;
+    let rows =
+        source.query(include_str!("../../../sql/query/source/published.sql"), &[&names.publication, &names.publication_insert_only]).await;
     let read = |row: &tokio_postgres::Row| Published {
         table: TableName::new(row.get::<_, &str>("schema_name"), row.get::<_, &str>("table_name")),
         insert_only: row.get("insert_only"),
@@ -106,7 +110,8 @@ pub async fn create(source: &mut Client, task_id: i64, names: &Names, tables: &[
             .map(|t| if t.partitioned { t.table.quoted() } else { format!("ONLY {}", t.table.quoted()) })
             .collect();
         let tables = if list.is_empty() { String::new() } else { format!(" FOR TABLE {}", list.join(", ")) };
-        let sql = format!("CREATE PUBLICATION {}{tables} WITH (publish = '{publish}', publish_via_partition_root = false)", quote_ident(name));
+        let sql =
+            format!("CREATE PUBLICATION {}{tables} WITH (publish = '{publish}', publish_via_partition_root = false)", quote_ident(name));
         transaction.batch_execute(&sql).await.map_err(|e| server_error(e, "create a publication"))?;
     }
     transaction.commit().await.map_err(|e| server_error(e, "create the publications"))
@@ -129,7 +134,10 @@ async fn set_identity_full(source: &mut Client, task_id: i64, table: &SourceTabl
             Ok(()) => {
                 let sql = "INSERT INTO pgrelay.replica_identity (task_id, table_oid, identity_before, index_before) \
                            VALUES ($1, $2, $3::text::\"char\", $4) ON CONFLICT DO NOTHING";
-                transaction.execute(sql, &[&task_id, &table.oid, &table.identity, &table.identity_index]).await.map_err(|e| server_error(e, &doing))?;
+                transaction
+                    .execute(sql, &[&task_id, &table.oid, &table.identity, &table.identity_index])
+                    .await
+                    .map_err(|e| server_error(e, &doing))?;
                 return transaction.commit().await.map_err(|e| server_error(e, &doing));
             }
             Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && attempt < 60 => {

@@ -69,5 +69,6 @@ async fn leave(c: &Context, error: &Error) -> Result<()> {
     let message = format!("the peer was left as it is: replication origins \"{key}\" and \"{key}_copy_…\", schema \"pgrelay_peer\"");
     let event = Event::new(Level::Warning, "left_behind", message);
     let event = Event { detail: Some(error.message.clone()), ..event };
-    c.event(event.hint("When the peer is back, drop them there with pg_replication_origin_drop() and DROP SCHEMA pgrelay_peer CASCADE.")).await
+    c.event(event.hint("When the peer is back, drop them there with pg_replication_origin_drop() and DROP SCHEMA pgrelay_peer CASCADE."))
+        .await
 }

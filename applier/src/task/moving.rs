@@ -105,9 +105,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let workers = options.copy_jobs;
     parts.spawn(async move { copy::run(&copy_setting, jobs, workers).await });
     let finishing = finish_schema(c, plan, gate, at_one_position.clone());
-    let beside = async {
-        tokio::try_join!(finishing, reporter::run(c, Some(at_one_position)), source_watch::run(c, &names)).map(drop)
-    };
+    let beside = async { tokio::try_join!(finishing, reporter::run(c, Some(at_one_position)), source_watch::run(c, &names)).map(drop) };
     tokio::pin!(beside);
     loop {
         tokio::select! {

@@ -85,7 +85,8 @@ impl Reporter<'_> {
     /// Positions alone move with every write of our own, so they are no news by themselves.
     fn is_news(&self, row: &ProgressRow) -> bool {
         let Some((at, before)) = &self.written else { return true };
-        let changed = (row.lag_bytes, row.oldest_unapplied_commit, row.objects_done) != (before.lag_bytes, before.oldest_unapplied_commit, before.objects_done);
+        let changed = (row.lag_bytes, row.oldest_unapplied_commit, row.objects_done)
+            != (before.lag_bytes, before.oldest_unapplied_commit, before.objects_done);
         changed || row.transactions > 0 || row.changes > 0 || at.elapsed() >= SILENCE
     }
 

@@ -38,7 +38,8 @@ impl Positions {
     }
 
     async fn tell(&mut self, peer: &Client, rows: &[tokio_postgres::Row]) -> Result<()> {
-        let position = |r: &tokio_postgres::Row| ((r.get::<_, String>(0), r.get::<_, String>(1)), (r.get::<_, i64>(2), r.get::<_, bool>(3)));
+        let position =
+            |r: &tokio_postgres::Row| ((r.get::<_, String>(0), r.get::<_, String>(1)), (r.get::<_, i64>(2), r.get::<_, bool>(3)));
         let news: Vec<_> = rows.iter().map(position).filter(|(name, at)| self.told.get(name) != Some(at)).collect();
         if news.is_empty() {
             return Ok(());

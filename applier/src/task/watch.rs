@@ -50,9 +50,12 @@ async fn tables(c: &Context, source: &Client, names: &[TableName], told: &mut Ha
         };
         tell(c, told, "new_table", finding).await?;
         if table.is_partition && !is_published(c, source, table).await? {
-            return Err(Error::new(Kind::ShapeChanged, format!("partition \"{}\" came after the task began and its rows are not carried", table.table))
-                .object(table.table.to_string())
-                .hint("Stop the task and start it anew, or detach the partition on the source."));
+            return Err(Error::new(
+                Kind::ShapeChanged,
+                format!("partition \"{}\" came after the task began and its rows are not carried", table.table),
+            )
+            .object(table.table.to_string())
+            .hint("Stop the task and start it anew, or detach the partition on the source."));
         }
     }
     for name in names.iter().filter(|n| !now.iter().any(|t| t.table == **n)) {
@@ -109,7 +112,8 @@ pub async fn tell_long_transactions(c: &Context, source: &Client) -> Result<()> 
         let (who, age): (String, String) = (row.get("who"), row.get("age"));
         if told.insert(who.clone()) {
             let message = format!("the slot waits for running transactions to end, the oldest is {who}, {age} old");
-            c.event(Event::new(Level::Warning, "slot_wait", message).hint("The task goes on by itself when that transaction ends.")).await?;
+            c.event(Event::new(Level::Warning, "slot_wait", message).hint("The task goes on by itself when that transaction ends."))
+                .await?;
         }
     }
 }
