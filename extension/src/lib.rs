@@ -13,8 +13,9 @@ mod wait;
 
 ::pgrx::pg_module_magic!();
 
-extension_sql_file!("../../sql/install/roles.sql", name = "roles", bootstrap);
-extension_sql_file!("../../sql/install/tables.sql", name = "tables");
+extension_sql_file!("../../sql/install/schema.sql", name = "schema", bootstrap);
+extension_sql_file!("../../sql/install/roles.sql", name = "roles");
+extension_sql_file!("../../sql/install/tables.sql", name = "tables", requires = ["roles"]);
 extension_sql_file!("../../sql/install/attached.sql", name = "attached", requires = ["tables"]);
 extension_sql_file!("../../sql/install/views/task_status.sql", name = "task_status", requires = ["attached"]);
 extension_sql_file!("../../sql/install/views/table_status.sql", name = "table_status", requires = ["attached"]);
@@ -22,8 +23,25 @@ extension_sql_file!("../../sql/install/views/finding.sql", name = "finding", req
 extension_sql_file!("../../sql/install/views/event.sql", name = "event", requires = ["attached"]);
 extension_sql_file!("../../sql/install/views/applier.sql", name = "applier", requires = ["attached"]);
 extension_sql_file!(
+    "../../sql/install/functions.sql",
+    name = "functions",
+    requires = [
+        task::create_task,
+        task::start_task,
+        task::start_new_task,
+        task::pause_task,
+        task::resume_task,
+        task::stop_task,
+        task::drop_task,
+        task::alter_task,
+        wait::wait_for_state,
+        wait::wait_for_catchup,
+        wait::precheck,
+    ]
+);
+extension_sql_file!(
     "../../sql/install/grants.sql",
     name = "grants",
     finalize,
-    requires = ["task_status", "table_status", "finding", "event", "applier"]
+    requires = ["task_status", "table_status", "finding", "event", "applier", "functions"]
 );

@@ -36,7 +36,7 @@ fn one_row(task: &str, state: &str, message: impl Into<String>) -> Rows {
 }
 
 /// Stores a task; nothing starts yet.
-#[pg_extern]
+#[pg_extern(schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
 fn create_task(
     name: Option<&str>,
@@ -50,14 +50,14 @@ fn create_task(
 }
 
 /// Starts a task.
-#[pg_extern]
+#[pg_extern(schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
 fn start_task(name: Option<&str>) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
     or_raise(command(Command::Start, name, false))
 }
 
 /// Stores a task and starts it.
-#[pg_extern(name = "start_task")]
+#[pg_extern(name = "start_task", schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
 fn start_new_task(
     name: Option<&str>,
@@ -71,28 +71,28 @@ fn start_new_task(
 }
 
 /// Puts a task to rest; slot and position are kept.
-#[pg_extern]
+#[pg_extern(schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
 fn pause_task(name: Option<&str>) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
     or_raise(command(Command::Pause, name, false))
 }
 
 /// Lets a paused or failed task go on.
-#[pg_extern]
+#[pg_extern(schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
 fn resume_task(name: Option<&str>) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
     or_raise(command(Command::Resume, name, false))
 }
 
 /// Ends a task and cleans up both sides; the rows on the peer stay.
-#[pg_extern]
+#[pg_extern(schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
 fn stop_task(name: Option<&str>) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
     or_raise(command(Command::Stop, name, false))
 }
 
 /// Ends a task, cleans up both sides and forgets it. With `force` a peer that is gone does not hold it up.
-#[pg_extern]
+#[pg_extern(schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
 fn drop_task(
     name: Option<&str>,
@@ -102,7 +102,7 @@ fn drop_task(
 }
 
 /// Replaces options of a task: keys that are not named keep their value.
-#[pg_extern]
+#[pg_extern(schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
 fn alter_task(
     name: Option<&str>,

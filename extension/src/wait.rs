@@ -28,7 +28,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Waits until a task has come to a state.
-#[pg_extern]
+#[pg_extern(schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
 fn wait_for_state(
     name: Option<&str>,
@@ -40,7 +40,7 @@ fn wait_for_state(
 }
 
 /// Waits until everything committed before the call is visible on the peer.
-#[pg_extern]
+#[pg_extern(schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
 fn wait_for_catchup(
     name: Option<&str>,
@@ -52,7 +52,7 @@ fn wait_for_catchup(
 }
 
 /// Has both sides checked and returns what was found.
-#[pg_extern]
+#[pg_extern(schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn precheck(
@@ -103,7 +103,7 @@ fn may_come(task: &Task, wanted: Option<Actual>) -> Result<bool> {
     })
 }
 
-fn await_catchup<'a>(name: Option<&'a str>, timeout: Option<Interval>) -> Result<(&'a str, Actual)> {
+fn await_catchup(name: Option<&str>, timeout: Option<Interval>) -> Result<(&str, Actual)> {
     let name = required("name", name)?;
     let wait = Wait::begin("wait_for_catchup", timeout)?;
     as_owner(|| {
