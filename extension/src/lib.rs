@@ -5,6 +5,7 @@
 
 use pgrx::prelude::*;
 
+mod plan;
 mod report;
 mod request;
 mod store;
@@ -12,6 +13,10 @@ mod task;
 mod wait;
 
 ::pgrx::pg_module_magic!();
+
+/// Tells pgrx's generator that the schema, which `schema.sql` makes, exists; it holds nothing.
+#[pg_schema]
+mod pgrelay {}
 
 extension_sql_file!("../../sql/install/schema.sql", name = "schema", bootstrap);
 extension_sql_file!("../../sql/install/roles.sql", name = "roles");
@@ -37,6 +42,8 @@ extension_sql_file!(
         wait::wait_for_state,
         wait::wait_for_catchup,
         wait::precheck,
+        plan::dependency_order,
+        plan::schema_ddl,
     ]
 );
 extension_sql_file!(

@@ -41,8 +41,8 @@ fn one_row(task: &str, state: &str, message: impl Into<String>) -> Rows {
 fn create_task(
     name: Option<&str>,
     peer: Option<&str>,
-    include: default!(Patterns, "'{*}'"),
-    exclude: default!(Patterns, "'{}'"),
+    include: default!(Option<Vec<Option<String>>>, "'{*}'"),
+    exclude: default!(Option<Vec<Option<String>>>, "'{}'"),
     options: default!(Option<JsonB>, "'{}'"),
 ) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
     let (name, tables) = or_raise(create(name, peer, include, exclude, options));
@@ -62,8 +62,8 @@ fn start_task(name: Option<&str>) -> TableIterator<'static, (name!(task, String)
 fn start_new_task(
     name: Option<&str>,
     peer: Option<&str>,
-    include: default!(Patterns, "'{*}'"),
-    exclude: default!(Patterns, "'{}'"),
+    include: default!(Option<Vec<Option<String>>>, "'{*}'"),
+    exclude: default!(Option<Vec<Option<String>>>, "'{}'"),
     options: default!(Option<JsonB>, "'{}'"),
 ) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
     or_raise(create(name, peer, include, exclude, options));

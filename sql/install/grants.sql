@@ -6,7 +6,8 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgrelay FROM PUBLIC;
 GRANT USAGE ON SCHEMA pgrelay TO pgrelay_admin, pgrelay_monitor, pgrelay_applier;
 
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pgrelay TO pgrelay_admin;
-GRANT EXECUTE ON FUNCTION pgrelay.session_lives, pgrelay.applier_attached, pgrelay.wait_for_state TO pgrelay_monitor;
+GRANT EXECUTE ON FUNCTION pgrelay.session_lives, pgrelay.applier_attached, pgrelay.wait_for_state, pgrelay.dependency_order,
+    pgrelay.schema_ddl TO pgrelay_monitor;
 
 -- The applier: reads everything, writes what names it as writer.
 GRANT SELECT ON ALL TABLES IN SCHEMA pgrelay TO pgrelay_applier;

@@ -15,6 +15,10 @@ struct Candidate {
     rows_hidden: bool,
 }
 
+/// What a pattern looks like.
+pub const PATTERN_HINT: &str =
+    "A pattern is *, schema.* or schema.table; a name that is not in lower case is double-quoted. See \\dt *.* in psql.";
+
 /// How many tables an error lists.
 const LISTED: usize = 5;
 

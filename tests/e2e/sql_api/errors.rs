@@ -76,6 +76,14 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("pause_task('there')", "55000", "task \"there\" cannot be paused", "start_task"),
     ("resume_task('there')", "55000", "task \"there\" cannot be resumed", "start_task"),
     ("stop_task('there')", "55000", "task \"there\" cannot be stopped", "drop_task"),
+    // Plans.
+    ("dependency_order(NULL)", "22023", "argument \"include\" is NULL", ""),
+    ("dependency_order('{shop}')", "22023", "\"shop\" is not a pattern", "schema.table"),
+    ("dependency_order('{nope.*}')", "42704", "pattern \"nope.*\" matches no object", "schema.table"),
+    ("schema_ddl('{shop.nope}')", "42704", "pattern \"shop.nope\" matches no object", ""),
+    ("schema_ddl('{pgrelay.*}')", "42704", "matches no object", ""),
+    ("schema_ddl(exclude => NULL)", "22023", "argument \"exclude\" is NULL", ""),
+    ("schema_ddl(section => 'predata')", "22023", "\"predata\" is not a section", "pre_data"),
     // Waiting.
     ("wait_for_state('there', 'Running')", "22023", "\"Running\" is not a state", "catching_up"),
     ("wait_for_state('there', 'running')", "55000", "without another command", "start_task"),
