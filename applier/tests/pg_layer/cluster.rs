@@ -117,6 +117,12 @@ impl Cluster {
         pg::connect(&self.socket(), "test", &[]).await.expect("connected")
     }
 
+    /// Such as 150020.
+    pub async fn version(&self) -> i32 {
+        let row = self.client().await.query_one("SELECT pg_catalog.current_setting('server_version_num')::int", &[]).await;
+        row.expect("a row").get(0)
+    }
+
     /// Uses another certificate from now on.
     pub fn certificate(&self, name: &str) {
         let script = format!(
