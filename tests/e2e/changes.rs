@@ -155,7 +155,7 @@ async fn generated_and_identity_columns_hold_the_sources_values() {
 }
 
 #[tokio::test]
-async fn triggers_of_the_peer_do_not_fire_again_and_those_always_enabled_do() {
+async fn triggers_and_cascades_do_not_fire_again_on_the_peer() {
     let pair = carries(
         "CREATE TABLE t (id int PRIMARY KEY, n int);
          CREATE TABLE seen (id bigserial PRIMARY KEY, t int);
@@ -172,7 +172,7 @@ async fn triggers_of_the_peer_do_not_fire_again_and_those_always_enabled_do() {
     )
     .await;
     let rows = pair.peer.psql(DB, "SELECT count(*) FROM seen").await;
-    assert_eq!(rows, "42");
+    assert_eq!(rows, "42", "one for each row that the source inserted or updated");
 }
 
 #[tokio::test]
