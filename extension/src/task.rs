@@ -6,7 +6,7 @@ use pgrelay_core::{
     Error, Result,
     error::Kind,
     name::Selection,
-    state::{self, Command, Desired, Outcome},
+    state::{self, Command, Desired, Outcome, Standing},
     task::{Options, check_name},
 };
 use pgrx::prelude::*;
@@ -194,7 +194,9 @@ fn alter(name: Option<&str>, options: Option<JsonB>) -> Result<Rows> {
         merged.extend(changes);
         let merged = serde_json::Value::Object(merged);
         let (old, new) = (Options::from_json(&task.options)?, Options::from_json(&merged)?);
-        if task.taken_up && task.standing() != state::Standing::Stopped && (old.stages != new.stages || old.keyless != new.keyless) {
+        // Before anything is made on either side, or when all of it is gone.
+        let untouched = !task.taken_up || matches!(task.standing(), Standing::Created | Standing::PrecheckFailed | Standing::Stopped);
+        if !untouched && (old.stages != new.stages || old.keyless != new.keyless) {
             return Err(Error::new(
                 Kind::WrongState,
                 format!("options \"stages\" and \"keyless\" of task \"{name}\" cannot be changed now"),

@@ -75,7 +75,8 @@ SELECT t.name AS task,
        a.error_at,
        t.peer,
        t.owner,
-       t.created_at
+       t.created_at,
+       t.id AS task_id
 FROM task t
 CROSS JOIN source s
 LEFT JOIN pgrelay.task_actual a ON a.task_id = t.id
@@ -121,4 +122,5 @@ COMMENT ON COLUMN pgrelay.task_status.error_at IS 'When it happened.';
 COMMENT ON COLUMN pgrelay.task_status.peer IS 'Connection string without secrets, or the name of a foreign server.';
 COMMENT ON COLUMN pgrelay.task_status.owner IS 'Role that created the task.';
 COMMENT ON COLUMN pgrelay.task_status.created_at IS 'When the task was created.';
+COMMENT ON COLUMN pgrelay.task_status.task_id IS 'Number of the task: part of the names of its slot, publications and origin.';
 GRANT SELECT ON pgrelay.task_status TO pgrelay_monitor;

@@ -135,6 +135,8 @@ async fn options_are_altered_key_by_key() {
     let options = value(&client, "SELECT options::text FROM pgrelay.task").await.unwrap();
     assert_eq!(options, "{\"keyless\": \"full\", \"copy_jobs\": 2}");
     client.batch_execute("SELECT pgrelay.start_task('move')").await.unwrap();
+    crate::set_state(&client, "precheck_failed", "schema").await;
+    client.batch_execute("SELECT pgrelay.alter_task('move', '{\"keyless\": \"error\"}')").await.unwrap();
     crate::set_state(&client, "running", "stream").await;
     client.batch_execute("SELECT pgrelay.alter_task('move', '{\"copy_jobs\": 3}')").await.unwrap();
     let error = error_of(&client, "SELECT pgrelay.alter_task('move', '{\"stages\": [\"schema\"]}')").await;

@@ -2,6 +2,8 @@
 //!
 //! Where an applier is needed a session stands in for it and writes what the applier would.
 
+mod admin;
+mod documents;
 mod errors;
 mod life_cycle;
 mod restore;
