@@ -2,6 +2,7 @@
 SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
     'object', json_build_object('oid', c.oid::int8, 'schema', n.nspname, 'name', c.collname, 'owner', pg_get_userbyid(c.collowner)),
     'provider', c.collprovider,
+    'any_encoding', c.collencoding = -1,
     'deterministic', c.collisdeterministic,
     'collate', c.collcollate,
     'ctype', c.collctype,

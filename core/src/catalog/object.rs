@@ -201,6 +201,8 @@ pub struct Collation {
     pub object: Object,
     /// `c` libc, `i` icu, `b` builtin.
     pub provider: String,
+    /// Good for every encoding: of libc only copies of C and POSIX are.
+    pub any_encoding: bool,
     pub deterministic: bool,
     pub collate: Option<String>,
     pub ctype: Option<String>,

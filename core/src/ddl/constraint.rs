@@ -16,7 +16,7 @@ pub(crate) fn draft<'a>(lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
         let Some(table) = k.table.and_then(|t| lookup.table(t)) else { continue };
         match k.kind.as_str() {
             "p" | "u" | "x" => draft.nodes.push(key(k, table)),
-            "f" => draft.nodes.push(foreign_key(k, table)),
+            "f" => draft.nodes.push(foreign_key(k, table, lookup)),
             _ => {}
         }
     }
@@ -51,11 +51,13 @@ fn split_deferrable(definition: &str) -> (&str, &str) {
     (definition, "")
 }
 
-/// Added NOT VALID, then validated while others write; partitioned tables before 18 know no such thing.
-fn foreign_key<'a>(k: &'a Constraint, table: &Table) -> Node<'a> {
+/// Added NOT VALID, then validated while others write. Partitioned tables before 18 know no such thing; where the referenced
+/// table is partitioned, VALIDATE would leave the constraints on its partitions as not valid.
+fn foreign_key<'a>(k: &'a Constraint, table: &Table, lookup: &Lookup<'a>) -> Node<'a> {
+    let partitioned = table.kind == "p" || k.references.and_then(|r| lookup.table(r)).is_some_and(|t| t.kind == "p");
     let name = quote_ident(&k.name);
     let quoted = table.object.quoted();
-    let in_two_steps = table.kind != "p" && k.validated && !k.definition.ends_with("NOT ENFORCED");
+    let in_two_steps = !partitioned && k.validated && !k.definition.ends_with("NOT ENFORCED");
     let only = if table.kind == "p" { "" } else { "ONLY " };
     let suffix = if in_two_steps { " NOT VALID" } else { "" };
     let ddl = format!("ALTER TABLE {only}{quoted} ADD CONSTRAINT {name} {}{suffix};", k.definition);

@@ -22,6 +22,7 @@ pub(crate) fn draft<'a>(lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
         draft.nodes.push(node(table));
         default_parts(table, lookup, draft);
         check_parts(table, lookup, draft);
+        validations(table, lookup, draft);
         draft.nodes.extend(row_security(table));
     }
 }
@@ -165,6 +166,23 @@ fn check_parts<'a>(table: &'a Table, lookup: &Lookup<'a>, draft: &mut Draft<'a>)
             .when(when)
             .follows(relation(o.oid));
         draft.parts.push(Part { owner: relation(o.oid), node, forced: !check.validated });
+    }
+}
+
+/// A child's CHECK that is valid where its parent's is not: the parent's comes as not valid to both.
+fn validations<'a>(table: &'a Table, lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
+    let o = &table.object;
+    for check in lookup.checks(o.oid).iter().filter(|k| k.validated && k.inherited > 0) {
+        let parents = table.parents.iter().flat_map(|&p| lookup.checks(p));
+        let Some(parent) = parents.into_iter().find(|k| k.name == check.name && !k.validated) else { continue };
+        let address = derived(derived_class::VALIDATION, check.oid);
+        let mut node = Node::new(address, "validation", rank::FOREIGN_KEY, &o.schema, &check.name, String::new())
+            .identity(format!("validation of constraint {} on {}", check.name, o.plain()))
+            .when(When::AfterAll)
+            .follows(relation(o.oid));
+        node.needs.push(Address::new(class::CONSTRAINT, parent.oid));
+        node.then = Some(format!("ALTER TABLE {} VALIDATE CONSTRAINT {};", o.quoted(), quote_ident(&check.name)));
+        draft.nodes.push(node);
     }
 }
 

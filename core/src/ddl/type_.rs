@@ -182,7 +182,11 @@ fn collation<'a>(c: &'a Collation) -> Node<'a> {
         }
     }
     list.extend(c.rules.as_ref().map(|r| format!("RULES = {}", literal(r))));
-    let ddl = format!("CREATE COLLATION {name} ({});{}", list.join(", "), owner(&format!("COLLATION {name}"), o.owner.as_ref()));
+    let definition = match &c.collate {
+        Some(locale) if c.provider == "c" && c.any_encoding => format!("FROM pg_catalog.{}", quote_ident(locale)),
+        _ => format!("({})", list.join(", ")),
+    };
+    let ddl = format!("CREATE COLLATION {name} {definition};{}", owner(&format!("COLLATION {name}"), o.owner.as_ref()));
     Node::new(Address::new(class::COLLATION, o.oid), "collation", rank::OTHER, &o.schema, &o.name, ddl).role(o.owner.as_ref())
 }
 

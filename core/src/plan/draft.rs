@@ -161,6 +161,7 @@ pub(crate) mod derived_class {
     pub const ROW_SECURITY: u32 = 5;
     pub const REFRESH: u32 = 6;
     pub const TRIGGER_STATE: u32 = 7;
+    pub const VALIDATION: u32 = 8;
     /// Grants on an object of class c have class GRANTS + c.
     pub const GRANTS: u32 = 100_000;
 }

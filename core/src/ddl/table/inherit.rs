@@ -12,8 +12,18 @@ use crate::{
     plan::lookup::Lookup,
 };
 
-/// Whether INHERITS gives the child's columns in the order they have (`MergeAttributes` in tablecmds.c).
+/// Whether INHERITS gives the child's columns in the order they have and refuses nothing (`MergeAttributes` in tablecmds.c):
+/// it does where parents differ in a default and the child declares none of its own.
 pub(super) fn is_natural(table: &Table, lookup: &Lookup<'_>) -> bool {
+    let conflicting = |c: &Column| {
+        let mut defaults =
+            table.parents.iter().flat_map(|&p| lookup.columns(p)).filter(|p| p.name == c.name).filter_map(|p| p.default.as_ref());
+        let first = defaults.next();
+        (c.only_inherited || c.default.is_none()) && defaults.any(|d| Some(d) != first)
+    };
+    if lookup.columns(table.object.oid).iter().filter(|c| c.inherited > 1).any(conflicting) {
+        return false;
+    }
     let mut names: Vec<&str> = Vec::new();
     let parents = table.parents.iter().flat_map(|&p| lookup.columns(p));
     for c in parents.chain(lookup.columns(table.object.oid).iter().filter(|c| !c.only_inherited)) {
