@@ -167,6 +167,31 @@ async fn internal_functions_are_named_with_what_hangs_on_them() {
     assert!(!plan.items.iter().any(|i| i.identity.contains("public.t")));
 }
 
+#[tokio::test]
+async fn three_thousand_tables_are_planned_in_seconds() {
+    let server = server().await;
+    server.create_db("many").await;
+    let sql = "CREATE SCHEMA s;
+        CREATE FUNCTION s.f(int) RETURNS int LANGUAGE sql AS 'SELECT $1 + 1';
+        DO $$ BEGIN FOR i IN 1..3000 LOOP
+          EXECUTE format('CREATE TABLE s.t%s (id int PRIMARY KEY DEFAULT s.f(%s), a text, b int, c timestamptz DEFAULT now(), CHECK (b > 0))', i, i);
+          EXECUTE format('CREATE INDEX ON s.t%s (a)', i);
+          EXECUTE format('CREATE VIEW s.v%s AS SELECT * FROM s.t%s', i, i);
+          IF i % 500 = 0 THEN COMMIT; END IF;
+        END LOOP; END $$;";
+    server.psql("many", sql).await;
+    let started = std::time::Instant::now();
+    let source = server.connect("many").await;
+    let catalog = read_catalog(&source).await.expect("read the catalog");
+    let read = started.elapsed();
+    let plan = plan_by_rules(&catalog, &Selection::all(), EVERYTHING);
+    let planned = started.elapsed() - read;
+    assert_eq!(plan.items.iter().filter(|i| i.kind == "table").count(), 3000);
+    println!("read in {read:?}, planned in {planned:?}, {} items", plan.items.len());
+    // A debug build on a busy machine; it takes a tenth of that otherwise.
+    assert!(started.elapsed() < std::time::Duration::from_secs(30), "read in {read:?}, planned in {planned:?}");
+}
+
 /// The independent comparison, where its scripts are; it knows pg_dump's entries and the catalogs better than we do here.
 #[tokio::test]
 async fn the_exotic_schema_is_identical() {

@@ -112,10 +112,10 @@ fn collect(catalog: &Catalog, draft: &Draft<'_>, resolver: &Resolver, parts: &Ha
         if io.contains(&(d.object(), referenced)) {
             referenced = shells[&referenced];
         }
-        if let (Some(from), Some(to)) = (from, resolver.node(referenced)) {
-            if from != to {
-                edges.push(Edge { from, part, to, soft: false });
-            }
+        if let (Some(from), Some(to)) = (from, resolver.node(referenced))
+            && from != to
+        {
+            edges.push(Edge { from, part, to, soft: false });
         }
     }
     let schemas = schemas(catalog, resolver);

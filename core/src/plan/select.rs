@@ -36,23 +36,22 @@ pub(crate) fn take(
     let mut open: Vec<usize> = (0..taken.len()).filter(|&i| taken[i] != Taken::No).collect();
     close(graph, &mut taken, &mut open);
     take_what_belongs(graph, &mut taken, findings);
-    if not_movable_nodes(graph, &mut taken, not_movable, findings) && not_movable == NotMovable::Skip {
-        findings.sort_by(|a, b| a.severity.cmp(&b.severity).reverse());
-    }
+    leave_out_not_movable(graph, &mut taken, not_movable, findings);
     for (at, node) in graph.nodes.iter().enumerate() {
-        if let Taken::NeededBy(by) = taken[at] {
-            if node.rank == rank::TABLE && node.address.class == class::RELATION {
-                findings.push(Finding {
-                    item: "comes_along",
-                    severity: Severity::Warning,
-                    object: node.identity.clone(),
-                    message: format!(
-                        "{} is not selected but {} needs it: it comes along with its rows",
-                        node.identity, graph.nodes[by].identity
-                    ),
-                    fix: None,
-                });
-            }
+        if let Taken::NeededBy(by) = taken[at]
+            && node.rank == rank::TABLE
+            && node.address.class == class::RELATION
+        {
+            findings.push(Finding {
+                item: "comes_along",
+                severity: Severity::Warning,
+                object: node.identity.clone(),
+                message: format!(
+                    "{} is not selected but {} needs it: it comes along with its rows",
+                    node.identity, graph.nodes[by].identity
+                ),
+                fix: None,
+            });
         }
     }
     taken
@@ -138,7 +137,7 @@ fn take_what_belongs(graph: &Graph<'_>, taken: &mut [Taken], findings: &mut Vec<
 }
 
 /// Takes out what cannot be carried, with all that needs it, and names both.
-fn not_movable_nodes(graph: &Graph<'_>, taken: &mut [Taken], not_movable: NotMovable, findings: &mut Vec<Finding>) -> bool {
+fn leave_out_not_movable(graph: &Graph<'_>, taken: &mut [Taken], not_movable: NotMovable, findings: &mut Vec<Finding>) {
     let mut wanted_by: Vec<Vec<usize>> = vec![vec![]; graph.nodes.len()];
     for (from, list) in graph.needs.iter().enumerate() {
         list.iter().for_each(|&to| wanted_by[to].push(from));
@@ -174,7 +173,6 @@ fn not_movable_nodes(graph: &Graph<'_>, taken: &mut [Taken], not_movable: NotMov
         out.extend(dependents);
     }
     out.iter().for_each(|&at| taken[at] = Taken::No);
-    !out.is_empty()
 }
 
 fn and_dependents(names: &[&str]) -> String {
