@@ -125,9 +125,9 @@ fn create<'a>(
     let exclude = required_list("exclude", exclude)?;
     let options = required("options", options)?;
     check_name(name)?;
-    Options::from_json(&options.0)?;
+    let checked = Options::from_json(&options.0)?;
     peer::check(peer)?;
-    let tables = selection::check(&include, &Selection::parse(&include, &exclude)?)?;
+    let tables = selection::check(&include, &Selection::parse(&include, &exclude)?, &checked)?;
     let owner = store::current_user()?;
     as_owner(|| {
         let lineage = lineage::current()?;
@@ -224,5 +224,6 @@ fn check_owner_may_read(name: &str, task: &Task) -> Result<()> {
             .hint("Call drop_task and create the task anew.")
     })?;
     let selection = Selection::parse(&task.include, &task.exclude)?;
-    as_role(role, || selection::check(&task.include, &selection)).map(|_| ())
+    let options = Options::from_json(&task.options)?;
+    as_role(role, || selection::check(&task.include, &selection, &options)).map(|_| ())
 }

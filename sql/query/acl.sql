@@ -40,5 +40,5 @@ LEFT JOIN pg_catalog.pg_class t ON a.sub > 0 AND t.oid = a.oid
 LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
 CROSS JOIN LATERAL pg_identify_object(a.class, a.oid, a.sub) o
 WHERE NOT (coalesce(i.initprivs, a.base) @> a.acl AND a.acl @> coalesce(i.initprivs, a.base))
-  AND coalesce(o.schema, tn.nspname, '') NOT IN ('pgrelay', 'pgrelay_peer', 'pg_toast')
-  AND NOT (a.class = 'pg_catalog.pg_namespace'::regclass AND o.name IN ('pgrelay', 'pgrelay_peer'));
+  AND coalesce(o.schema, tn.nspname, '') NOT IN ('pgrelay', 'pgrelay_peer', 'pg_toast', 'information_schema')
+  AND NOT (a.class = 'pg_catalog.pg_namespace'::regclass AND o.name IN ('pgrelay', 'pgrelay_peer', 'information_schema'));

@@ -21,5 +21,6 @@ WHERE (d.objoid >= 16384 OR d.classoid = 'pg_catalog.pg_namespace'::regclass AND
          AND d.description <> 'standard public schema')
   AND o.type IS NOT NULL AND o.type <> 'large object'
   AND coalesce(o.schema, '') NOT IN ('pgrelay', 'pgrelay_peer')
+  AND NOT (o.type IN ('extension', 'schema') AND o.identity IN ('pgrelay', 'pgrelay_peer'))
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e
                   WHERE e.classid = d.classoid AND e.objid = d.objoid AND e.deptype = 'e');

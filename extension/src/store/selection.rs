@@ -1,12 +1,16 @@
 //! Which tables a task selects, and whether a role may read them.
 
+use std::collections::HashSet;
+
 use pgrelay_core::{
     Error, Result,
     error::Kind,
     name::{Pattern, Selection, TableName},
+    plan::{When, plan},
+    task::Options,
 };
 
-use super::{not_null, read};
+use super::{catalog, not_null, read};
 
 /// A table that could be selected.
 struct Candidate {
@@ -22,10 +26,10 @@ pub const PATTERN_HINT: &str =
 /// How many tables an error lists.
 const LISTED: usize = 5;
 
-/// Counts the tables that a selection holds and checks that the current user may read every row of each.
+/// Counts the tables whose rows a task carries and checks that the current user may read every row of each.
 ///
 /// Errors: `UndefinedObject` for a pattern without a table, `InsufficientPrivilege` with the first tables that cannot be read.
-pub fn check(include: &[String], selection: &Selection) -> Result<usize> {
+pub fn check(include: &[String], selection: &Selection, options: &Options) -> Result<usize> {
     let candidates = read(include_str!("../../../sql/extension/tables.sql"), &[], |r| {
         let name = TableName::new(not_null::<String>(r, 1)?, not_null::<String>(r, 2)?);
         Ok(Candidate { name, may_select: not_null(r, 3)?, rows_hidden: not_null(r, 4)? })
@@ -35,10 +39,12 @@ pub fn check(include: &[String], selection: &Selection) -> Result<usize> {
             return Err(no_table(text, pattern));
         }
     }
-    let selected: Vec<_> = candidates.iter().filter(|c| selection.matches(&c.name.schema, &c.name.name)).collect();
-    if selected.is_empty() {
+    let is_selected = |c: &&Candidate| selection.matches(&c.name.schema, &c.name.name);
+    if !candidates.iter().any(|c| is_selected(&c)) {
         return Err(Error::new(Kind::InvalidValue, "exclude leaves no table").hint("Take a pattern out of exclude."));
     }
+    let needed = needed_tables(selection, options)?;
+    let selected: Vec<_> = candidates.iter().filter(|c| is_selected(c) || needed.contains(&c.name)).collect();
     let denied: Vec<_> = selected.iter().filter(|c| !c.may_select).map(|c| c.name.quoted()).collect();
     if !denied.is_empty() {
         return Err(Error::new(Kind::InsufficientPrivilege, format!("permission denied for {}", count(denied.len())))
@@ -52,6 +58,16 @@ pub fn check(include: &[String], selection: &Selection) -> Result<usize> {
             .hint("Have the task created by the tables' owner or a role with BYPASSRLS, or exclude them."));
     }
     Ok(selected.len())
+}
+
+/// Tables that come along since a selected object needs them, such as those that a selected view reads: making a view takes no right
+/// on them, carrying their rows does. Where everything is selected nothing comes along.
+fn needed_tables(selection: &Selection, options: &Options) -> Result<HashSet<TableName>> {
+    if selection.include.contains(&Pattern::All) && selection.exclude.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let items = plan(&catalog::load()?, selection, options).items;
+    Ok(items.into_iter().filter_map(|item| if let When::Copy(table) = item.when { Some(table) } else { None }).collect())
 }
 
 fn no_table(text: &str, pattern: &Pattern) -> Error {

@@ -157,3 +157,18 @@ async fn the_appliers_role_writes_what_names_it_as_writer_and_nothing_else() {
         assert_eq!(error_of(&client, refused).await.code().code(), "42501", "{refused}");
     }
 }
+
+#[tokio::test]
+async fn a_table_that_a_selected_view_needs_must_be_readable_too() {
+    let (_cluster, client) = source().await;
+    client
+        .batch_execute(&format!(
+            "{DBA}; GRANT USAGE ON SCHEMA shop TO dba; CREATE SCHEMA AUTHORIZATION dba; SET ROLE dba;
+             CREATE TABLE dba.own (id int PRIMARY KEY); CREATE VIEW dba.peek AS SELECT * FROM shop.orders;"
+        ))
+        .await
+        .unwrap();
+    let error = error_of(&client, "SELECT pgrelay.create_task('move', 'host=db2', '{dba.*}')").await;
+    assert_eq!((error.code().code(), error.detail()), ("42501", Some("You may not SELECT from \"shop\".\"orders\".")));
+    client.batch_execute("SELECT pgrelay.create_task('move', 'host=db2', '{dba.own}')").await.unwrap();
+}
