@@ -93,3 +93,11 @@ async fn pgbench_writes_until_stopped() {
     .await;
     load.stop().await;
 }
+
+#[tokio::test]
+async fn a_server_finds_the_extension_in_the_private_package() {
+    let cluster = Cluster::start(ClusterOptions { name: "source".into(), package: true, ..Default::default() }).await;
+    cluster.psql("postgres", "CREATE EXTENSION pgrelay").await;
+    let from = cluster.psql("postgres", "SELECT count(*) FROM pgrelay.task_status").await;
+    assert_eq!(from, "0");
+}
