@@ -10,6 +10,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Tables of every kind of identity, each with `id` and `v`.
 const OBJECTS: &str = "
+    CREATE SEQUENCE ids START 1000000;
     CREATE TABLE keyed (id int PRIMARY KEY, v int);
     CREATE TABLE keyless (id int, v int);
     CREATE TABLE nothing (id int PRIMARY KEY, v int);
@@ -23,7 +24,7 @@ const OBJECTS: &str = "
     ALTER TABLE lost_index DROP CONSTRAINT lost_index_id_key;
     CREATE TABLE part (id int, v int) PARTITION BY RANGE (id);
     CREATE TABLE part_keyed PARTITION OF part (PRIMARY KEY (id)) FOR VALUES FROM (0) TO (50);
-    CREATE TABLE part_keyless PARTITION OF part FOR VALUES FROM (50) TO (1000);
+    CREATE TABLE part_keyless PARTITION OF part FOR VALUES FROM (50) TO (1000000000);
     CREATE TABLE keyed_part (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);
     CREATE TABLE keyed_part_nothing PARTITION OF keyed_part FOR VALUES FROM (0) TO (50);
     ALTER TABLE keyed_part_nothing REPLICA IDENTITY NOTHING;
@@ -52,10 +53,13 @@ fn filled() -> String {
     OBJECTS.to_string() + &TABLES.iter().map(fill).collect::<String>()
 }
 
-/// One transaction that updates, inserts and deletes in every table.
+/// One transaction that updates, inserts and deletes in every table. No id comes twice: a row of an `insert_only` table stays on the peer.
 fn application() -> String {
-    let change =
-        |t: &&str| format!("UPDATE {t} SET v = v + 1 WHERE id % 100 = 7; INSERT INTO {t} VALUES (900, 0); DELETE FROM {t} WHERE id = 900;");
+    let change = |t: &&str| {
+        format!(
+            "UPDATE {t} SET v = v + 1 WHERE id % 100 = 7; INSERT INTO {t} VALUES (nextval('ids'), 0); DELETE FROM {t} WHERE id = currval('ids');"
+        )
+    };
     TABLES.iter().map(change).collect()
 }
 
