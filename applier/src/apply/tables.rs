@@ -83,6 +83,9 @@ pub struct Tables {
     states: HashMap<TableName, State>,
     /// Transactions whose changes were left out in `init` and that no fresh snapshot has seen yet, in commit order.
     unseen: Vec<Unseen>,
+    /// The newest snapshot that entries of `unseen` were forgotten by. One that was taken earlier and arrives later (copies
+    /// take theirs at the same time) may lack what was forgotten, and is refused.
+    newest: Option<Snapshot>,
     /// Shared by everything that waits.
     pub budget: Budget,
 }
@@ -142,7 +145,8 @@ impl Tables {
     /// A copy offers the snapshot it has taken; false: it must take another.
     pub fn accept(&mut self, table: &TableName, seen: Seen) -> bool {
         self.fresh_snapshot(&seen.snapshot);
-        if self.unseen.iter().any(|u| u.tables.contains(table)) {
+        if self.newest.as_ref().is_some_and(|newest| !seen.snapshot.covers(newest)) || self.unseen.iter().any(|u| u.tables.contains(table))
+        {
             return false;
         }
         self.states.insert(table.clone(), State::Copying { seen, waiting: Waiting::default() });
@@ -151,6 +155,9 @@ impl Tables {
 
     /// A snapshot taken now: what it sees need not be remembered.
     pub fn fresh_snapshot(&mut self, snapshot: &Snapshot) {
+        if self.newest.as_ref().is_none_or(|newest| snapshot.covers(newest)) {
+            self.newest = Some(snapshot.clone());
+        }
         self.unseen.retain(|u| !snapshot.sees(u.transaction.xid));
     }
 
@@ -237,11 +244,21 @@ mod tests {
         let mut tables = tables();
         assert_eq!(tables.verdict(&table(), transaction(12, 50)), Verdict::LeaveOut);
         assert_eq!(tables.hold(), Some(Lsn(50)));
-        assert!(!tables.accept(&table(), seen("10:20:12")), "listed as running");
-        assert!(!tables.accept(&table(), seen("10:12:")), "at xmax");
+        assert!(!tables.accept(&table(), seen("10:12:11")), "at xmax");
+        assert!(!tables.accept(&table(), seen("10:20:11,12")), "listed as running");
         assert_eq!(tables.hold(), Some(Lsn(50)));
         assert!(tables.accept(&table(), seen("10:20:11")));
         assert_eq!(tables.hold(), None);
+    }
+
+    #[test]
+    fn a_snapshot_taken_before_one_that_a_passed_transaction_was_forgotten_by_is_refused() {
+        let mut tables = tables();
+        tables.add(TableName::new("s", "other"), State::Init);
+        tables.verdict(&table(), transaction(12, 50));
+        assert!(tables.accept(&TableName::new("s", "other"), seen("13:20:")), "taken later, offered first");
+        assert!(!tables.accept(&table(), seen("10:20:12")), "taken earlier, offered later");
+        assert!(tables.accept(&table(), seen("13:20:")));
     }
 
     #[test]
