@@ -8,6 +8,7 @@ FROM (
       't', format_type(a.atttypid, a.atttypmod),
       'nn', nullif(a.attnotnull, false),
       'nc', nn.conname,
+      'ni', nullif(NOT nn.conislocal, false),
       'd', pg_get_expr(d.adbin, d.adrelid),
       'do', d.oid::int8,
       'id', nullif(a.attidentity::text, ''),
@@ -28,7 +29,7 @@ FROM (
   LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation
   LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
   LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-  LEFT JOIN pg_catalog.pg_constraint nn ON nn.conrelid = a.attrelid AND nn.contype = 'n' AND nn.conkey = ARRAY[a.attnum] AND nn.conislocal
+  LEFT JOIN pg_catalog.pg_constraint nn ON nn.conrelid = a.attrelid AND nn.contype = 'n' AND nn.conkey = ARRAY[a.attnum]
   WHERE a.attnum > 0 AND NOT a.attisdropped AND r.relpersistence <> 't'
     AND left(n.nspname, 3) <> 'pg_' AND n.nspname NOT IN ('information_schema', 'pgrelay', 'pgrelay_peer')
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e

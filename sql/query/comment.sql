@@ -19,7 +19,7 @@ LEFT JOIN pg_catalog.pg_policy p ON d.classoid = 'pg_catalog.pg_policy'::regclas
 CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) o
 WHERE (d.objoid >= 16384 OR d.classoid = 'pg_catalog.pg_namespace'::regclass AND o.name = 'public'
          AND d.description <> 'standard public schema')
-  AND o.type IS NOT NULL AND o.type <> 'large object'
+  AND o.identity IS NOT NULL AND o.type NOT IN ('large object', 'subscription')
   AND coalesce(o.schema, '') NOT IN ('pgrelay', 'pgrelay_peer')
   AND NOT (o.type IN ('extension', 'schema') AND o.identity IN ('pgrelay', 'pgrelay_peer'))
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e

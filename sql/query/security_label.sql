@@ -4,4 +4,4 @@ SELECT coalesce(json_agg(json_build_array(s.classoid::int8, s.objoid::int8, s.ob
     ORDER BY s.classoid, s.objoid, s.objsubid, s.provider), '[]')::text AS json
 FROM pg_catalog.pg_seclabel s
 CROSS JOIN LATERAL pg_identify_object(s.classoid, s.objoid, s.objsubid) o
-WHERE o.type IS NOT NULL AND o.type <> 'large object';
+WHERE o.identity IS NOT NULL AND o.type <> 'large object';

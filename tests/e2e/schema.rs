@@ -80,6 +80,11 @@ async fn a_rich_schema_arrives_as_it_was() {
     server.psql("rich", include_str!("../fixtures/schema_rich.sql")).await;
     let plan = move_schema(&server, "rich", "copy", &Selection::all()).await;
     assert_same_dumps(&server, "rich", "copy");
+    // The script reads catalogs of 15 only.
+    let version = server.psql("rich", "SHOW server_version_num").await;
+    if let Some(scripts) = scripts().filter(|_| version.trim().starts_with("15")) {
+        compare(&scripts, &server, "rich", "copy", &["--catalog"]);
+    }
     for (number, item) in plan.items.iter().enumerate() {
         assert_eq!(item.ordinal as usize, number + 1);
         assert!(!item.reason.is_empty(), "{} has no reason", item.identity);
@@ -192,6 +197,31 @@ async fn three_thousand_tables_are_planned_in_seconds() {
     assert!(started.elapsed() < std::time::Duration::from_secs(30), "read in {read:?}, planned in {planned:?}");
 }
 
+/// For a look at other databases: moves the schema of `SCHEMA_SOURCE` to the empty `SCHEMA_PEER`, both connection strings.
+#[tokio::test]
+#[ignore = "needs two databases that the environment names"]
+async fn databases_of_the_environment() {
+    let connect = async |name: &str| {
+        let dsn = std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+        let (client, connection) = tokio_postgres::connect(&dsn, tokio_postgres::NoTls).await.expect("connect");
+        tokio::spawn(connection);
+        client
+    };
+    let (source, mut peer) = (connect("SCHEMA_SOURCE").await, connect("SCHEMA_PEER").await);
+    let plan = plan_by_rules(&read_catalog(&source).await.expect("read the catalog"), &Selection::all(), EVERYTHING);
+    plan.findings.iter().for_each(|f| println!("{} {}: {}", f.severity, f.item, f.message));
+    peer.batch_execute(&format!("SET search_path = ''; {PEER_TABLES}")).await.expect("make the marks");
+    peer.execute("INSERT INTO pgrelay_peer.task (task_key) VALUES ($1)", &[&KEY]).await.expect("make the task");
+    let items: Vec<&Item> = plan.items.iter().collect();
+    let started = std::time::Instant::now();
+    let result = carry_out(&mut peer, KEY, &items, &mut |_| ()).await;
+    println!("{} items in {:?}", items.len(), started.elapsed());
+    if let Err(e) = result {
+        let at = plan.items.iter().find(|i| Some(&i.identity) == e.object.as_ref());
+        panic!("{e} {:?}\n{}", e.hint, at.map_or("", |i| i.ddl.as_str()));
+    }
+}
+
 /// The independent comparison, where its scripts are; it knows pg_dump's entries and the catalogs better than we do here.
 #[tokio::test]
 async fn the_exotic_schema_is_identical() {
@@ -206,10 +236,14 @@ async fn the_exotic_schema_is_identical() {
     pgrelay_tests::process::run(&mut psql);
     let plan = move_schema(&server, "exotic", "exotic_copy", &Selection::all()).await;
     plan.findings.iter().for_each(|f| println!("{} {}: {}", f.severity, f.item, f.message));
+    compare(&scripts, &server, "exotic", "exotic_copy", &[]);
+}
+
+/// By the comparison script; `more` are further arguments of it.
+fn compare(scripts: &Path, server: &Cluster, source: &str, peer: &str, more: &[&str]) {
     let mut command = Command::new("/usr/bin/python3");
-    command.arg(scripts.join("schema_fidelity.py")).args(["--ignore", "pgrelay_peer"]);
-    command.args(std::env::var("FIDELITY_CATALOG").map(|_| "--catalog"));
-    command.arg("--source").arg(server.dsn("exotic")).arg("--target").arg(server.dsn("exotic_copy"));
+    command.arg(scripts.join("schema_fidelity.py")).args(["--ignore", "pgrelay_peer"]).args(more);
+    command.arg("--source").arg(server.dsn(source)).arg("--target").arg(server.dsn(peer));
     let out = command.output().expect("run python3");
     let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{text}");

@@ -38,9 +38,12 @@ pub struct Column {
     /// NOT NULL.
     #[serde(rename = "nn", default)]
     pub not_null: bool,
-    /// Name of its own NOT NULL constraint, from PostgreSQL 18 on.
+    /// Name of its NOT NULL constraint, from PostgreSQL 18 on.
     #[serde(rename = "nc")]
     pub not_null_name: Option<String>,
+    /// That constraint comes from a parent alone.
+    #[serde(rename = "ni", default)]
+    pub not_null_inherited: bool,
     /// Default or generation expression, and its OID in pg_attrdef.
     #[serde(rename = "d")]
     pub default: Option<String>,

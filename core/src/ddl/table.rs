@@ -126,7 +126,7 @@ fn inline_checks<'l>(table: &'l Table, lookup: &'l Lookup<'_>, split: &'l Split)
         if split.contains(&Address::new(class::CONSTRAINT, k.oid)) {
             return false;
         }
-        k.local && k.inherited == 0 || (k.local || is_explicit(table)) && !waits_for_parent(table, k, lookup, split)
+        k.local || is_explicit(table) && !waits_for_parent(table, k, lookup, split)
     };
     lookup.checks(table.object.oid).iter().copied().filter(here)
 }

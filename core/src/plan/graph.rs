@@ -9,7 +9,7 @@ use crate::{
     order,
     plan::{
         When,
-        draft::{Draft, Node, rank},
+        draft::{Draft, Node, derived_class, rank},
     },
 };
 
@@ -271,5 +271,24 @@ fn finish<'a>(
         list.dedup();
     }
     resolver.nodes = nodes.iter().enumerate().map(|(i, n)| (n.address, i)).collect();
-    Graph { nodes, needs: hard, soft, split: split_addresses, resolver: std::mem::take(resolver), findings }
+    let resolver = std::mem::take(resolver);
+    order_refreshes(&nodes, &resolver, &mut hard, &soft);
+    Graph { nodes, needs: hard, soft, split: split_addresses, resolver, findings }
+}
+
+/// A materialized view is filled after those that it reads, through views and functions too.
+fn order_refreshes(nodes: &[Node<'_>], resolver: &Resolver, hard: &mut [Vec<usize>], soft: &[Vec<usize>]) {
+    let refresh = |at: usize| resolver.node(Address::new(derived_class::REFRESH, nodes[at].address.oid));
+    let mut more = Vec::new();
+    for (own, node) in nodes.iter().enumerate().filter(|(_, n)| n.rank == rank::REFRESH) {
+        let mut open: Vec<usize> = node.follows.and_then(|a| resolver.node(a)).into_iter().collect();
+        let mut seen: BTreeSet<usize> = open.iter().copied().collect();
+        while let Some(at) = open.pop() {
+            let next = hard[at].iter().chain(&soft[at]).copied();
+            open.extend(next.filter(|&n| matches!(nodes[n].rank, rank::VIEW | rank::FUNCTION) && seen.insert(n)));
+        }
+        let read = seen.into_iter().filter(|&at| nodes[at].kind == "materialized view").filter_map(refresh);
+        more.extend(read.filter(|&other| other != own).map(|other| (own, other)));
+    }
+    more.into_iter().for_each(|(own, other)| hard[own].push(other));
 }

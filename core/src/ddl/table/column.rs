@@ -27,15 +27,17 @@ pub(crate) fn typed(table: &Table, c: &Column, lookup: &Lookup<'_>, split: &Spli
 
 /// Default, generation, identity and NOT NULL of a column.
 fn constraints(table: &Table, c: &Column, lookup: &Lookup<'_>, split: &Split) -> String {
-    let mut text = generation(c);
-    if text.is_empty() {
+    // INHERITS brings an inherited generation expression and refuses another one; ATTACH and ADD COLUMN want it spelled out.
+    let inherits = table.bound.is_none() && c.inherited > 0 && super::inherit::is_natural(table, lookup);
+    let mut text = if inherits { String::new() } else { generation(c) };
+    if c.generated.is_none() {
         text = default_text(c, split).map(|d| format!(" DEFAULT {d}")).unwrap_or_default();
     }
     if let Some((identity, s)) = c.identity.as_ref().zip(lookup.identity(table.object.oid, &c.name)) {
         let how = if identity == "a" { "ALWAYS" } else { "BY DEFAULT" };
         text.push_str(&format!(" GENERATED {how} AS IDENTITY (SEQUENCE NAME {} {})", s.object.quoted(), sequence::options(s)));
     }
-    if c.not_null {
+    if c.not_null && (table.bound.is_some() || !c.not_null_inherited) {
         let name = c.not_null_name.as_ref().map(|n| format!(" CONSTRAINT {}", quote_ident(n))).unwrap_or_default();
         text.push_str(&format!("{name} NOT NULL"));
     }

@@ -21,7 +21,12 @@ pub(super) fn is_natural(table: &Table, lookup: &Lookup<'_>) -> bool {
         let first = defaults.next();
         (c.only_inherited || c.default.is_none()) && defaults.any(|d| Some(d) != first)
     };
-    if lookup.columns(table.object.oid).iter().filter(|c| c.inherited > 1).any(conflicting) {
+    let otherwise_generated = |c: &Column| {
+        let mut parents = table.parents.iter().flat_map(|&p| lookup.columns(p)).filter(|p| p.name == c.name);
+        c.generated.is_some() && parents.any(|p| p.default != c.default || p.generated != c.generated)
+    };
+    let columns = lookup.columns(table.object.oid);
+    if columns.iter().any(|c| c.inherited > 1 && conflicting(c) || c.inherited > 0 && otherwise_generated(c)) {
         return false;
     }
     let mut names: Vec<&str> = Vec::new();
@@ -34,20 +39,31 @@ pub(super) fn is_natural(table: &Table, lookup: &Lookup<'_>) -> bool {
     names.iter().copied().eq(lookup.columns(table.object.oid).iter().map(|c| c.name.as_str()))
 }
 
-/// The child column by column.
+/// The child with all its columns where it declares them all, else column by column; then its parents.
 pub(super) fn create(table: &Table, lookup: &Lookup<'_>, split: &Split) -> String {
     let name = table.object.quoted();
+    let parents: Vec<String> = table.parents.iter().filter_map(|&p| lookup.table(p)).map(|p| p.object.quoted()).collect();
+    let inherit = parents.iter().map(|parent| format!("ALTER TABLE {name} INHERIT {parent};"));
+    let columns = lookup.columns(table.object.oid);
+    if columns.iter().all(|c| !c.only_inherited) && inherited_checks(table, lookup, split).next().is_none() {
+        let mut list: Vec<String> = columns.iter().map(|c| column::definition(table, c, lookup, split)).collect();
+        list.extend(super::inline_checks(table, lookup, split).map(super::check_text));
+        let create = format!("{} (\n    {}\n){}", super::head(table), list.join(",\n    "), super::tail(table));
+        return std::iter::once(create).chain(inherit).collect::<Vec<_>>().join("\n");
+    }
     let scaffold = quote_qualified(&table.object.schema, &format!("pgrelay_order_{}", table.object.oid));
     let mut lines = vec![format!("CREATE TABLE {scaffold} ();")];
     lines.push(format!("{} () INHERITS ({scaffold}){}", super::head(table), super::tail(table)));
-    for c in lookup.columns(table.object.oid) {
+    for c in columns {
         if !c.only_inherited {
             lines.push(format!("ALTER TABLE {name} ADD COLUMN {};", column::definition(table, c, lookup, split)));
         }
         if c.inherited > 0 {
-            let text = format!("{} {}{}{}", quote_ident(&c.name), c.type_name, collate(&c.collation), column::generation(c));
+            let not_null = if c.not_null_inherited { " NOT NULL" } else { "" };
+            let (name, generation) = (quote_ident(&c.name), column::generation(c));
+            let text = format!("{name} {}{}{generation}{not_null}", c.type_name, collate(&c.collation));
             lines.push(format!("ALTER TABLE {scaffold} ADD COLUMN {text};"));
-            if c.only_inherited && c.not_null {
+            if c.only_inherited && c.not_null && !c.not_null_inherited {
                 lines.push(format!("ALTER TABLE ONLY {name} ALTER COLUMN {} SET NOT NULL;", quote_ident(&c.name)));
             }
         }
@@ -58,9 +74,7 @@ pub(super) fn create(table: &Table, lookup: &Lookup<'_>, split: &Split) -> Strin
     for check in inherited_checks(table, lookup, split) {
         lines.push(format!("ALTER TABLE {scaffold} ADD {};", super::check_text(check)));
     }
-    for parent in table.parents.iter().filter_map(|&p| lookup.table(p)) {
-        lines.push(format!("ALTER TABLE {name} INHERIT {};", parent.object.quoted()));
-    }
+    lines.extend(inherit);
     lines.push(format!("ALTER TABLE {name} NO INHERIT {scaffold};"));
     lines.push(format!("DROP TABLE {scaffold};"));
     lines.join("\n")
@@ -86,7 +100,7 @@ pub(super) fn differences(table: &Table, lookup: &Lookup<'_>, split: &Split) -> 
             None if inherited.is_some() && c.identity.is_none() => alter("DROP DEFAULT".to_string()),
             _ => {}
         }
-        if c.only_inherited && c.not_null && !scaffolded && !parents.iter().any(|p| p.not_null) {
+        if c.only_inherited && c.not_null && !c.not_null_inherited && !scaffolded && !parents.iter().any(|p| p.not_null) {
             alter("SET NOT NULL".to_string());
         }
         if c.only_inherited && !c.foreign_options.is_empty() {
