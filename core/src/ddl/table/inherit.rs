@@ -60,8 +60,8 @@ pub(super) fn create(table: &Table, lookup: &Lookup<'_>, split: &Split) -> Strin
         }
         if c.inherited > 0 {
             let not_null = if c.not_null_inherited { " NOT NULL" } else { "" };
-            let (name, generation) = (quote_ident(&c.name), column::generation(c));
-            let text = format!("{name} {}{}{generation}{not_null}", c.type_name, collate(&c.collation));
+            let (column, generation) = (quote_ident(&c.name), column::generation(c));
+            let text = format!("{column} {}{}{generation}{not_null}", c.type_name, collate(&c.collation));
             lines.push(format!("ALTER TABLE {scaffold} ADD COLUMN {text};"));
             if c.only_inherited && c.not_null && !c.not_null_inherited {
                 lines.push(format!("ALTER TABLE ONLY {name} ALTER COLUMN {} SET NOT NULL;", quote_ident(&c.name)));
