@@ -70,7 +70,8 @@ pub struct Item {
     pub when: When,
     /// The SQL, one or more statements that run in one transaction; everything in it is qualified. Empty for `When::Copy`.
     pub ddl: String,
-    /// A statement that follows in a transaction of its own and lets others write meanwhile, such as VALIDATE CONSTRAINT.
+    /// What follows in a transaction of its own, behind the `ddl` of all others: it lets others write meanwhile, such as VALIDATE
+    /// CONSTRAINT, or needs everything, such as REFRESH. `ddl` is empty where there is nothing else.
     pub then: Option<String>,
     /// Identities of the items that must come first.
     pub depends_on: Vec<String>,
@@ -135,6 +136,7 @@ pub fn plan_by_rules(catalog: &Catalog, selection: &Selection, rules: Rules) -> 
         node.is_some_and(|at| taken[at] != select::Taken::No)
     });
     let extensions = extensions.map(|x| (x.object.name.clone(), x.version.clone())).collect();
+    findings.extend(attach::tablespaces(catalog, &graph, &taken));
     if selection.include.contains(&Pattern::All) {
         findings.extend(catalog.others.iter().map(attach::not_carried));
     }

@@ -58,13 +58,14 @@ fn schema_ddl(
     let section = or_raise(section.map(read_section).transpose());
     let plan = or_raise(plan_of(include, exclude));
     warn_of_findings(&plan);
-    let wanted = plan.items.into_iter().filter(move |i| section.is_none_or(|s| s == i.section) && !i.ddl.is_empty());
+    let wanted = plan.items.into_iter().filter(move |i| section.is_none_or(|s| s == i.section) && !(i.ddl.is_empty() && i.then.is_none()));
     TableIterator::new(wanted.map(|i| (i.ordinal, i.section.to_string(), i.kind.clone(), i.identity.clone(), ddl(i))))
 }
 
 /// Both statements of an item, as they follow one another.
 fn ddl(item: Item) -> String {
     match item.then {
+        Some(then) if item.ddl.is_empty() => then,
         Some(then) => format!("{}\n{then}", item.ddl),
         None => item.ddl,
     }

@@ -20,7 +20,8 @@ CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) o
 WHERE (d.objoid >= 16384 OR d.classoid = 'pg_catalog.pg_namespace'::regclass AND o.name = 'public'
          AND d.description <> 'standard public schema')
   AND o.identity IS NOT NULL AND o.type NOT IN ('large object', 'subscription')
-  AND coalesce(o.schema, '') NOT IN ('pgrelay', 'pgrelay_peer')
+  AND coalesce(o.schema, '') NOT IN ('pgrelay', 'pgrelay_peer') AND coalesce(o.schema, '') !~ '^pg_(temp|toast)'
+  AND NOT (d.classoid = 'pg_catalog.pg_namespace'::regclass AND o.name IN ('pgrelay', 'pgrelay_peer'))
   AND NOT (o.type IN ('extension', 'schema') AND o.identity IN ('pgrelay', 'pgrelay_peer'))
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e
                   WHERE e.classid = d.classoid AND e.objid = d.objoid AND e.deptype = 'e');

@@ -21,7 +21,7 @@ const SETTINGS: &str =
 /// `task_key` has its row in `pgrelay_peer.task`. `progress` hears how many of `items` are done, those of earlier runs included.
 /// Errors name the item; what was committed before stays made and marked.
 pub async fn carry_out(peer: &mut Client, task_key: &str, items: &[&Item], progress: &mut (dyn FnMut(usize) + Send)) -> Result<()> {
-    let marked = marks(peer, task_key).await?;
+    let marked = marks(peer, task_key, items).await?;
     let todo: Vec<&Item> = items.iter().copied().filter(|i| !marked.contains(&i.identity)).collect();
     let mut done = items.len() - todo.len();
     progress(done);
@@ -31,7 +31,7 @@ pub async fn carry_out(peer: &mut Client, task_key: &str, items: &[&Item], progr
         progress(done);
     }
     for item in items {
-        let mark = format!("{} (then)", item.identity);
+        let mark = then_mark(item);
         let Some(then) = item.then.as_ref().filter(|_| !marked.contains(&mark)) else { continue };
         let step = Step { identity: &item.identity, mark: &mark, sql: then };
         run(peer, task_key, &[step]).await?;
@@ -39,10 +39,18 @@ pub async fn carry_out(peer: &mut Client, task_key: &str, items: &[&Item], progr
     Ok(())
 }
 
-async fn marks(peer: &Client, task_key: &str) -> Result<HashSet<String>> {
-    let sql = "SELECT identity FROM pgrelay_peer.object WHERE task_key = $1";
-    let rows = peer.query(sql, &[&task_key]).await.map_err(|e| server_error(e, "cannot read what the task has made on the peer"))?;
-    rows.iter().map(|r| r.try_get(0).map_err(|e| server_error(e, "cannot read what the task has made on the peer"))).collect()
+/// Which of the items and their `then` are marked; only these are asked for, since this runs once for each table.
+async fn marks(peer: &Client, task_key: &str, items: &[&Item]) -> Result<HashSet<String>> {
+    const DOING: &str = "cannot read what the task has made on the peer";
+    let then = items.iter().filter(|i| i.then.is_some()).map(|i| then_mark(i));
+    let asked: Vec<String> = items.iter().map(|i| i.identity.clone()).chain(then).collect();
+    let sql = "SELECT identity FROM pgrelay_peer.object WHERE task_key = $1 AND identity = ANY ($2)";
+    let rows = peer.query(sql, &[&task_key, &asked]).await.map_err(|e| server_error(e, DOING))?;
+    rows.iter().map(|r| r.try_get(0).map_err(|e| server_error(e, DOING))).collect()
+}
+
+fn then_mark(item: &Item) -> String {
+    format!("{} (then)", item.identity)
 }
 
 /// One statement list and its mark.

@@ -95,7 +95,10 @@ fn event_trigger<'a>(t: &'a EventTrigger) -> Node<'a> {
         t.function,
         owner(&name, o.owner.as_ref())
     );
-    Node::new(Address::new(class::EVENT_TRIGGER, o.oid), "event trigger", rank::EVENT_TRIGGER, "", &o.name, ddl)
+    // In the last transactions of all: it would fire on what pgrelay itself still does.
+    let mut node = Node::new(Address::new(class::EVENT_TRIGGER, o.oid), "event trigger", rank::EVENT_TRIGGER, "", &o.name, String::new())
         .when(When::AfterAll)
-        .role(o.owner.as_ref())
+        .role(o.owner.as_ref());
+    node.then = Some(ddl);
+    node
 }

@@ -8,8 +8,9 @@ use crate::{
     finding::{Finding, Severity},
     plan::{
         When,
-        draft::{Draft, Node, derived_class, rank},
+        draft::{Draft, Node, derived_class, rank, relation},
         graph::Graph,
+        select::Taken,
     },
 };
 
@@ -110,4 +111,26 @@ pub(crate) fn not_carried(other: &Other) -> Finding {
         kind => (format!("{kind} {}", other.name), format!("the {kind} \"{}\" is not carried", other.name)),
     };
     Finding { item: "not_carried", severity: Severity::Warning, object, message, fix: None }
+}
+
+/// Tablespaces are the server's; what lies in one comes into the peer's default.
+pub(crate) fn tablespaces(catalog: &Catalog, graph: &Graph<'_>, taken: &[Taken]) -> Vec<Finding> {
+    let tables = catalog.tables.iter().map(|t| (&t.tablespace, &t.object));
+    let views = catalog.views.iter().map(|v| (&v.tablespace, &v.object));
+    let indexes = catalog.indexes.iter().map(|i| (&i.tablespace, &i.object));
+    let mut count: BTreeMap<&str, usize> = BTreeMap::new();
+    for (tablespace, object) in tables.chain(views).chain(indexes) {
+        let made = graph.resolver.node(relation(object.oid)).is_some_and(|at| taken[at] != Taken::No);
+        if let Some(tablespace) = tablespace.as_deref().filter(|_| made) {
+            *count.entry(tablespace).or_default() += 1;
+        }
+    }
+    let finding = |(tablespace, count): (&str, usize)| Finding {
+        item: "tablespace",
+        severity: Severity::Warning,
+        object: format!("tablespace {tablespace}"),
+        message: format!("{count} tables or indexes of tablespace \"{tablespace}\" are made in the peer's default tablespace"),
+        fix: None,
+    };
+    count.into_iter().map(finding).collect()
 }

@@ -38,7 +38,11 @@ pub(crate) fn make(
         let mut needs = needs(graph, taken, at);
         // A hint to what comes in a later phase is not followed.
         needs.retain(|&n| graph.needs[at].contains(&n) || rank_of(&when[n]) <= phase);
-        let ddl = render(node, graph, lookup) + attached.text(at);
+        let (mut ddl, mut then) = (render(node, graph, lookup), node.then.clone());
+        match &mut then {
+            Some(then) if ddl.is_empty() => then.push_str(attached.text(at)),
+            _ => ddl.push_str(attached.text(at)),
+        }
         phased.entry(phase).or_default().push(Item {
             ordinal: 0,
             section,
@@ -46,7 +50,7 @@ pub(crate) fn make(
             identity: node.identity.clone(),
             when: when[at].clone(),
             ddl: ddl.trim_start().to_string(),
-            then: node.then.clone(),
+            then,
             depends_on: needs.iter().map(|&n| graph.nodes[n].identity.clone()).collect(),
             reason: reason(graph, taken, at, &needs),
         });

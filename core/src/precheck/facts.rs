@@ -429,7 +429,7 @@ impl PlanFacts {
     pub fn from_plan(plan: &Plan) -> PlanFacts {
         let object = |item: &crate::plan::Item| {
             let name = item.identity.strip_prefix(item.kind.as_str())?.strip_prefix(' ')?;
-            (!item.ddl.is_empty()).then(|| ObjectFacts { kind: item.kind.clone(), name: name.to_owned() })
+            (!item.ddl.is_empty() || item.then.is_some()).then(|| ObjectFacts { kind: item.kind.clone(), name: name.to_owned() })
         };
         PlanFacts { objects: plan.items.iter().filter_map(object).collect() }
     }
