@@ -26,11 +26,6 @@ impl Snapshot {
         xid.0 < self.xmin || (xid.0 < self.xmax && self.running.binary_search(&xid.0).is_err())
     }
 
-    /// Whether it sees everything that `other` sees: of two snapshots of one server, only the older one does not.
-    pub fn covers(&self, other: &Snapshot) -> bool {
-        self.xmax >= other.xmax && self.running.iter().all(|&xid| !other.sees(Xid(xid)))
-    }
-
     /// The 64-bit id of a 32-bit one that is at most 2^31 away from the snapshot, as all ids in the WAL near it are.
     pub fn widen(&self, xid: u32) -> Xid {
         let distance = xid.wrapping_sub(self.xmax as u32) as i32;
@@ -79,15 +74,6 @@ mod tests {
         assert_eq!(s.to_string(), "10:20:10,14");
         assert!(snapshot("5:5:").sees(Xid(4)));
         assert!(!snapshot("5:5:").sees(Xid(5)));
-    }
-
-    #[test]
-    fn the_newer_of_two_covers_the_older() {
-        let (older, newer) = (snapshot("920:926:920,921,923"), snapshot("920:927:920,926"));
-        assert!(newer.covers(&older) && !older.covers(&newer));
-        assert!(older.covers(&older));
-        assert!(!snapshot("10:20:").covers(&snapshot("10:21:")));
-        assert!(!snapshot("10:20:12").covers(&snapshot("10:20:")));
     }
 
     #[test]

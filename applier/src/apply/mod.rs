@@ -42,6 +42,13 @@ use crate::{
 
 /// What a table's copy tells the applier, between two transactions of the stream.
 pub enum CopyMessage {
+    /// The copy is about to take a snapshot. It waits for the answer.
+    Ask {
+        /// The table.
+        table: TableName,
+        /// It may take it now.
+        reply: oneshot::Sender<()>,
+    },
     /// The copy has taken a snapshot and asks whether it may use it.
     Snapshot {
         /// The table.
@@ -211,6 +218,12 @@ impl Applier {
     async fn hear(&mut self, message: CopyMessage) -> Result<Option<End>> {
         let Some(tables) = &mut self.tables else { return Ok(None) };
         match message {
+            CopyMessage::Ask { table, reply } => {
+                tables.ask(&table);
+                // A copy that has gone away does not need the answer.
+                let _ = reply.send(());
+                Ok(None)
+            }
             CopyMessage::Snapshot { table, seen, reply } => {
                 self.reference = seen.snapshot.clone();
                 let accepted = tables.accept(&table, seen);

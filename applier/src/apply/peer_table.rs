@@ -27,6 +27,8 @@ pub struct Column {
     pub generated: bool,
     /// GENERATED ALWAYS AS IDENTITY: never in SET.
     pub identity_always: bool,
+    /// Equal values have equal bytes, however they came in; so the row image decides.
+    pub one_image: bool,
 }
 
 impl Column {

@@ -133,11 +133,17 @@ impl Shape<'_> {
                 condition
             }
             Locate::Image(columns) => {
-                let mine = list(columns.iter().map(|&n| quote_ident(&self.columns[n])));
-                let theirs = list(columns.iter().map(|&n| {
+                let mut mine = vec![];
+                let mut theirs = vec![];
+                for &n in columns {
                     parameters.push(source(n));
-                    format!("${}::{}", parameters.len(), self.type_of(n))
-                }));
+                    let (name, number, type_sql) = (quote_ident(&self.columns[n]), parameters.len(), self.type_of(n));
+                    // Text and binary input may lay out the same value differently; its text form is one.
+                    let cast = if self.peer.column(&self.columns[n]).is_some_and(|c| c.one_image) { "" } else { "::pg_catalog.text" };
+                    mine.push(format!("{name}{cast}"));
+                    theirs.push(format!("${number}::{type_sql}{cast}"));
+                }
+                let (mine, theirs) = (list(mine.into_iter()), list(theirs.into_iter()));
                 format!(
                     "ctid = (SELECT ctid FROM ONLY {} WHERE ROW({mine})::record OPERATOR(pg_catalog.*=) ROW({theirs})::record LIMIT 1)",
                     self.table.quoted()
@@ -173,6 +179,7 @@ mod tests {
             typmod: -1,
             generated: false,
             identity_always,
+            one_image: name != "toasted",
         }
     }
 
@@ -197,6 +204,12 @@ mod tests {
         );
         assert_eq!(shape.update(&[0, 1], true).parameters, [Parameter::New(0), Parameter::New(1), Parameter::Old(0)]);
         assert_eq!(shape.delete().parameters, [Parameter::Old(0)]);
+        let text = Shape {
+            peer: &PeerTable { columns: vec![column("b", false), Column { one_image: false, ..column("a", false) }], ..peer.clone() },
+            locate: &Locate::Image(vec![0]),
+            ..shape
+        };
+        assert!(text.delete().sql.contains(r#"ROW("a"::pg_catalog.text)::record"#));
         let image = Shape { locate: &Locate::Image(vec![0, 1]), ..shape };
         assert_eq!(
             image.delete().sql,

@@ -3,15 +3,17 @@
 //! Until every table streams, each table has a position of its own. Its life:
 //!
 //! ```text
-//! init ──snapshot accepted──▶ copying ──copy committed, changes drained──▶ caught
-//!   changes are left out:       visible in the snapshot: in the copy          visible in the snapshot, or at or
-//!   the coming snapshot         not visible: wait                             before its position: left out
-//!   will hold them                                                            otherwise: applied
+//! init ──asks──▶ asking ──snapshot accepted──▶ copying ──copy committed, changes drained──▶ caught
+//!   changes are left out:                        visible in the snapshot: in the copy          visible in the snapshot, or
+//!   the coming snapshot will hold them           not visible: wait                             before its position: left out
+//!                                                                                              otherwise: applied
 //! ```
 //!
 //! A commit is decoded before its transaction becomes visible (with synchronous replication long before). So a
-//! snapshot is accepted only if it sees every transaction whose changes were left out in `init`, and the slot is not
+//! snapshot is accepted only if it sees every transaction whose changes were left out, and the slot is not
 //! confirmed past such a transaction until a fresh snapshot sees it: after a crash it comes again.
+//! A copy asks before it takes its snapshot: what a later snapshot sees says nothing about one that was taken before, so
+//! from then on every transaction is remembered for this table until its snapshot is there.
 
 use std::collections::{HashMap, HashSet};
 
@@ -36,6 +38,11 @@ pub struct Seen {
 pub enum State {
     /// No snapshot yet.
     Init,
+    /// A snapshot is being taken.
+    Asking {
+        /// Transactions whose changes of this table were left out and that the snapshot must see.
+        passed: Vec<Transaction>,
+    },
     /// Its rows are on their way.
     Copying {
         /// What the copy sees.
@@ -83,9 +90,6 @@ pub struct Tables {
     states: HashMap<TableName, State>,
     /// Transactions whose changes were left out in `init` and that no fresh snapshot has seen yet, in commit order.
     unseen: Vec<Unseen>,
-    /// The newest snapshot that entries of `unseen` were forgotten by. One that was taken earlier and arrives later (copies
-    /// take theirs at the same time) may lack what was forgotten, and is refused.
-    newest: Option<Snapshot>,
     /// Shared by everything that waits.
     pub budget: Budget,
 }
@@ -108,9 +112,14 @@ impl Tables {
 
     /// What to do with a change of a table. Call `leave_out` for a table in `init`.
     pub fn verdict(&mut self, table: &TableName, transaction: Transaction) -> Verdict {
-        match self.states.get(table) {
+        match self.states.get_mut(table) {
             None => Verdict::LeaveOut,
             Some(State::Init) => {
+                self.remember(table, transaction);
+                Verdict::LeaveOut
+            }
+            Some(State::Asking { passed }) => {
+                passed.push(transaction);
                 self.remember(table, transaction);
                 Verdict::LeaveOut
             }
@@ -142,22 +151,26 @@ impl Tables {
         }
     }
 
-    /// A copy offers the snapshot it has taken; false: it must take another.
+    /// A copy is about to take a snapshot.
+    pub fn ask(&mut self, table: &TableName) {
+        let passed = self.unseen.iter().filter(|u| u.tables.contains(table)).map(|u| u.transaction).collect();
+        self.states.insert(table.clone(), State::Asking { passed });
+    }
+
+    /// A copy offers the snapshot that it took after it asked; false: it must ask again.
     pub fn accept(&mut self, table: &TableName, seen: Seen) -> bool {
         self.fresh_snapshot(&seen.snapshot);
-        if self.newest.as_ref().is_some_and(|newest| !seen.snapshot.covers(newest)) || self.unseen.iter().any(|u| u.tables.contains(table))
-        {
-            return false;
-        }
-        self.states.insert(table.clone(), State::Copying { seen, waiting: Waiting::default() });
-        true
+        let good = match self.states.get(table) {
+            Some(State::Asking { passed }) => passed.iter().all(|t| seen.snapshot.sees(t.xid)),
+            _ => false,
+        };
+        let state = if good { State::Copying { seen, waiting: Waiting::default() } } else { State::Init };
+        self.states.insert(table.clone(), state);
+        good
     }
 
     /// A snapshot taken now: what it sees need not be remembered.
     pub fn fresh_snapshot(&mut self, snapshot: &Snapshot) {
-        if self.newest.as_ref().is_none_or(|newest| snapshot.covers(newest)) {
-            self.newest = Some(snapshot.clone());
-        }
         self.unseen.retain(|u| !snapshot.sees(u.transaction.xid));
     }
 
@@ -193,9 +206,14 @@ impl Tables {
     /// The stream is about to be read again from the confirmed position: what waits comes again.
     pub fn rewind(&mut self) {
         for state in self.states.values_mut() {
-            if let State::Copying { waiting, .. } = state {
-                waiting.forget(&mut self.budget);
-                *waiting = Waiting::default();
+            match state {
+                State::Copying { waiting, .. } => {
+                    waiting.forget(&mut self.budget);
+                    *waiting = Waiting::default();
+                }
+                // Its snapshot is refused when it comes: what has passed is not known any more.
+                State::Asking { .. } => *state = State::Init,
+                State::Init | State::Caught { .. } => {}
             }
         }
         self.unseen.clear();
@@ -233,6 +251,11 @@ mod tests {
         Transaction { xid: Xid(xid), commit: Lsn(commit) }
     }
 
+    fn take(tables: &mut Tables, snapshot: &str) -> bool {
+        tables.ask(&table());
+        tables.accept(&table(), seen(snapshot))
+    }
+
     fn tables() -> Tables {
         let mut tables = Tables::default();
         tables.add(table(), State::Init);
@@ -244,27 +267,37 @@ mod tests {
         let mut tables = tables();
         assert_eq!(tables.verdict(&table(), transaction(12, 50)), Verdict::LeaveOut);
         assert_eq!(tables.hold(), Some(Lsn(50)));
-        assert!(!tables.accept(&table(), seen("10:12:11")), "at xmax");
-        assert!(!tables.accept(&table(), seen("10:20:11,12")), "listed as running");
+        assert!(!take(&mut tables, "10:20:12"), "listed as running");
+        assert!(!take(&mut tables, "10:12:"), "at xmax");
         assert_eq!(tables.hold(), Some(Lsn(50)));
-        assert!(tables.accept(&table(), seen("10:20:11")));
+        assert!(take(&mut tables, "10:20:11"));
         assert_eq!(tables.hold(), None);
     }
 
     #[test]
-    fn a_snapshot_taken_before_one_that_a_passed_transaction_was_forgotten_by_is_refused() {
+    fn a_snapshot_is_not_judged_by_what_a_later_one_sees() {
         let mut tables = tables();
-        tables.add(TableName::new("s", "other"), State::Init);
-        tables.verdict(&table(), transaction(12, 50));
-        assert!(tables.accept(&TableName::new("s", "other"), seen("13:20:")), "taken later, offered first");
-        assert!(!tables.accept(&table(), seen("10:20:12")), "taken earlier, offered later");
-        assert!(tables.accept(&table(), seen("13:20:")));
+        tables.ask(&table());
+        // The copy takes 10:20:12 now; then the transaction passes, becomes visible, and a fresh snapshot sees it.
+        assert_eq!(tables.verdict(&table(), transaction(12, 50)), Verdict::LeaveOut);
+        tables.fresh_snapshot(&seen("21:21:").snapshot);
+        assert_eq!(tables.hold(), None);
+        assert!(!tables.accept(&table(), seen("10:20:12")));
+        assert!(take(&mut tables, "21:21:"));
+    }
+
+    #[test]
+    fn a_snapshot_from_before_a_rewind_is_refused() {
+        let mut tables = tables();
+        tables.ask(&table());
+        tables.rewind();
+        assert!(!tables.accept(&table(), seen("10:20:")));
     }
 
     #[test]
     fn what_the_copy_does_not_see_waits_and_holds_the_slot_until_it_is_drained() {
         let mut tables = tables();
-        assert!(tables.accept(&table(), seen("10:20:12")));
+        assert!(take(&mut tables, "10:20:12"));
         assert_eq!(tables.verdict(&table(), transaction(11, 40)), Verdict::LeaveOut);
         assert_eq!(tables.verdict(&table(), transaction(12, 50)), Verdict::Wait);
         let (waiting, budget) = tables.waiting(&table()).expect("it is being copied");
@@ -282,7 +315,7 @@ mod tests {
     #[test]
     fn too_much_waiting_is_forgotten_and_read_again() {
         let mut tables = tables();
-        assert!(tables.accept(&table(), seen("10:20:")));
+        assert!(take(&mut tables, "10:20:"));
         let big = bytes::Bytes::from(vec![0; 40 << 20]);
         for commit in [50, 60] {
             let (waiting, budget) = tables.waiting(&table()).expect("it is being copied");

@@ -32,6 +32,7 @@ pub async fn copy(s: &Setting, source: &mut Client, peer: &Client, table: &Table
     let begun = Instant::now();
     let mut told = false;
     loop {
+        ask(s, table).await;
         let transaction = begin(source, s, table).await?;
         let seen = look(&transaction, table).await?;
         if accepted(s, table, &seen).await {
@@ -91,6 +92,17 @@ async fn look(transaction: &Transaction<'_>, table: &TableName) -> Result<Seen> 
     let sql = "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text";
     let row = transaction.query_one(sql, &[]).await.map_err(|e| server_error(e, &format!("take a snapshot for table \"{table}\"")))?;
     Ok(Seen { snapshot: row.get::<_, &str>(0).parse()?, visible_below: row.get::<_, &str>(1).parse::<Lsn>()? })
+}
+
+/// Nothing may be concluded from a snapshot that was taken before the applier knew of it.
+async fn ask(s: &Setting, table: &TableName) {
+    if let Snapshots::Own(applier) = &s.snapshots {
+        let (reply, answer) = oneshot::channel();
+        if applier.send(CopyMessage::Ask { table: table.clone(), reply }).await.is_ok() {
+            // Without an applier the snapshot will not be accepted either.
+            let _ = answer.await;
+        }
+    }
 }
 
 async fn accepted(s: &Setting, table: &TableName, seen: &Seen) -> bool {

@@ -11,7 +11,9 @@ SELECT pg_catalog.json_build_object(
             'type_name', t.typname,
             'typmod', a.atttypmod,
             'generated', a.attgenerated <> '',
-            'identity_always', a.attidentity = 'a') ORDER BY a.attnum), '[]')
+            'identity_always', a.attidentity = 'a',
+            'one_image', t.typtype IN ('b', 'e') AND (t.typlen > 0 OR (t.oid < 16384 AND t.typname IN
+                ('text', 'varchar', 'bpchar', 'numeric', 'bytea', 'json', 'jsonb', 'xml', 'bit', 'varbit', 'inet', 'cidr')))) ORDER BY a.attnum), '[]')
         FROM pg_catalog.pg_attribute a
         JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
         JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
