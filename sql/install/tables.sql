@@ -109,7 +109,7 @@ CREATE TABLE pgrelay.replica_identity (
     index_before name,
     PRIMARY KEY (task_id, table_oid)
 );
-COMMENT ON TABLE pgrelay.replica_identity IS 'Tables whose replica identity a task has set to FULL, and what it was; put back at stop. Writer: the applier, in the transaction that changes the table.';
+COMMENT ON TABLE pgrelay.replica_identity IS 'Tables whose replica identity a task has set to FULL, and what it was; put back at stop. Written in the transaction that changes the table: by the applier at start, by the event trigger when a table loses its identity later.';
 
 CREATE TABLE pgrelay.request (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -113,6 +113,11 @@ async fn with_a_key_dropped_while_the_task_runs() {
     pair.source.psql(DB, "ALTER TABLE t DROP CONSTRAINT t_pkey").await;
     pair.source.psql(DB, "UPDATE t SET v = 1 WHERE id = 3").await;
     pair.source.psql(DB, "DELETE FROM t WHERE id = 4").await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+    assert_eq!(pair.source.psql(DB, "SELECT object FROM pgrelay.event WHERE event = 'replica_identity'").await, "public.t");
+    pair.source.psql(DB, "SELECT pgrelay.stop_task('move')").await;
+    pair.wait_for_state("stopped", MINUTE).await;
+    assert_eq!(pair.source.psql(DB, "SELECT relreplident FROM pg_class WHERE relname = 't'").await, "d", "put back");
 }
 
 #[tokio::test]
@@ -123,6 +128,11 @@ async fn with_the_identity_taken_away_while_the_task_runs() {
     pair.source.psql(DB, "ALTER TABLE t REPLICA IDENTITY NOTHING").await;
     pair.source.psql(DB, "UPDATE t SET v = 1 WHERE id = 3").await;
     pair.source.psql(DB, "DELETE FROM t WHERE id = 4").await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+    assert_eq!(pair.source.psql(DB, "SELECT object FROM pgrelay.event WHERE event = 'replica_identity'").await, "public.t");
+    pair.source.psql(DB, "SELECT pgrelay.stop_task('move')").await;
+    pair.wait_for_state("stopped", MINUTE).await;
+    assert_eq!(pair.source.psql(DB, "SELECT relreplident FROM pg_class WHERE relname = 't'").await, "n", "put back");
 }
 
 #[tokio::test]
