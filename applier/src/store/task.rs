@@ -3,7 +3,7 @@
 use pgrelay_core::{
     Error, Result,
     error::Kind,
-    name::Selection,
+    name::{Selection, TableName},
     task::{Names, Options},
 };
 
@@ -43,6 +43,8 @@ pub struct TaskRow {
     pub id: i64,
     /// Chosen by the user.
     pub name: String,
+    /// Role that made it: it must be able to read what the task moves.
+    pub owner: String,
     /// Connection string without secrets, or a foreign server's name.
     pub peer: String,
     /// As the user gave it.
@@ -103,6 +105,7 @@ impl Store {
             Ok(TaskRow {
                 id: row.get("id"),
                 name: row.get("name"),
+                owner: row.get("owner"),
                 peer: row.get("peer"),
                 include: row.get("include"),
                 exclude: row.get("exclude"),
@@ -148,6 +151,15 @@ impl Store {
     /// The task comes to a stage. Written before anything of the stage is done, so that a clean-up knows where to look.
     pub async fn set_stage(&self, id: i64, stage: &str) -> Result<()> {
         self.write("write the stage", "UPDATE pgrelay.task_actual SET stage = $2 WHERE task_id = $1", &[&id, &stage]).await.map(drop)
+    }
+
+    /// Which of some tables the task's owner may not read.
+    pub async fn unreadable(&self, task: &TaskRow, tables: &[&TableName]) -> Result<Vec<String>> {
+        let schemas: Vec<&str> = tables.iter().map(|t| t.schema.as_str()).collect();
+        let names: Vec<&str> = tables.iter().map(|t| t.name.as_str()).collect();
+        let sql = include_str!("../../../sql/store/unreadable.sql");
+        let rows = self.rows("look at the rights of the task's owner", sql, &[&task.owner, &schemas, &names]).await?;
+        Ok(rows.iter().map(|r| r.get(0)).collect())
     }
 
     /// Forgets a task whose clean-up is done.

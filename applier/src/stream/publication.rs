@@ -8,7 +8,7 @@
 use pgrelay_core::{
     Error, Result,
     error::Kind,
-    name::{Selection, TableName, quote_ident},
+    name::{TableName, quote_ident},
     task::{Keyless, Names},
 };
 use tokio_postgres::{Client, error::SqlState};
@@ -42,8 +42,8 @@ pub struct SourceTable {
     pub ancestors: Vec<u32>,
 }
 
-/// The selected tables of the source.
-pub async fn selected_tables(source: &Client, selection: &Selection) -> Result<Vec<SourceTable>> {
+/// Every table of the source that could be part of a task.
+pub async fn source_tables(source: &Client) -> Result<Vec<SourceTable>> {
     let rows = source
         .query(include_str!("../../../sql/query/source/tables.sql"), &[])
         .await
@@ -61,7 +61,7 @@ pub async fn selected_tables(source: &Client, selection: &Selection) -> Result<V
         bytes_estimated: row.get("bytes_estimated"),
         ancestors: row.get("ancestors"),
     };
-    Ok(rows.iter().map(read).filter(|t| selection.matches(&t.table.schema, &t.table.name)).collect())
+    Ok(rows.iter().map(read).collect())
 }
 
 /// A table of the task, as its publications have it.

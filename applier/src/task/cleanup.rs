@@ -24,7 +24,7 @@ pub async fn run(c: &Context) -> Result<()> {
     if let Some(Ok(peer)) = &peer {
         end_peer_sessions(peer, &c.names.origin).await?;
         if publication::published(&source, &c.names).await?.is_some() {
-            Positions::default().follow(&source, peer, &c.row.selection()?).await?;
+            Positions::default().follow(&source, peer, c).await?;
         }
     }
     slot::remove(&source, &c.names).await?;

@@ -34,8 +34,7 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
     c.store.set_stage(c.row.id, "copy").await?;
     c.state("copying", None).await?;
     let mut source = c.source("snapshot").await?;
-    let tables = publication::selected_tables(&source, &c.row.selection()?).await?;
-    let tables: Vec<SourceTable> = tables.into_iter().filter(|t| !t.partitioned).collect();
+    let tables: Vec<SourceTable> = tables_of(plan, &source).await?.into_iter().filter(|t| !t.partitioned).collect();
     show(c, tables.iter(), &HashSet::new());
     let doing = "take the snapshot of the source";
     let failed = |e| server_error(e, doing);
@@ -59,7 +58,7 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
     let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::AfterAll).collect();
     schema::carry_out(&mut peer, &c.names.origin, &items, &mut |_| ()).await?;
     let source = c.source("sequences").await?;
-    Positions::default().follow(&source, &peer, &c.row.selection()?).await?;
+    Positions::default().follow(&source, &peer, c).await?;
     reporter::write_tables(c).await
 }
 
@@ -68,7 +67,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     c.store.set_stage(c.row.id, "copy").await?;
     c.state("copying", None).await?;
     let mut source = c.source("stream").await?;
-    let selected = publication::selected_tables(&source, &c.row.selection()?).await?;
+    let selected = tables_of(plan, &source).await?;
     publication::create(&mut source, c.row.id, &c.names, &selected, options.keyless).await?;
     take_slot(c, &source).await?;
     let published = publication::published(&source, &c.names).await?.unwrap_or_default();
@@ -195,16 +194,23 @@ async fn finish_schema(c: &Context, plan: &Plan, gate: Arc<Mutex<()>>, mut at_on
 
 /// Sets the sequences now and then, for ever.
 async fn follow_sequences(c: &Context, source: &Client, peer: &Client) -> Result<()> {
-    let selection = c.row.selection()?;
     let mut positions = Positions::default();
     loop {
-        positions.follow(source, peer, &selection).await?;
+        positions.follow(source, peer, c).await?;
         tokio::time::sleep(SEQUENCES_EVERY).await;
     }
 }
 
 /// How far behind a sequence of the peer may be without anybody asking.
 const SEQUENCES_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// The tables whose rows the plan moves, and the partitioned tables above them.
+async fn tables_of(plan: &Plan, source: &Client) -> Result<Vec<SourceTable>> {
+    let with_rows: HashSet<&TableName> = pipeline::tables_with_rows(plan).collect();
+    let all = publication::source_tables(source).await?;
+    let parents: HashSet<u32> = all.iter().filter(|t| with_rows.contains(&t.table)).flat_map(|t| t.ancestors.iter().copied()).collect();
+    Ok(all.into_iter().filter(|t| with_rows.contains(&t.table) || (t.partitioned && parents.contains(&t.oid))).collect())
+}
 
 async fn copy_setting(c: &Context, options: &Options, snapshots: Snapshots) -> Result<CopySetting> {
     Ok(CopySetting {

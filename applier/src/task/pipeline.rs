@@ -4,6 +4,7 @@ use pgrelay_core::{
     Error, Result,
     error::Kind,
     finding::{Finding, Severity},
+    name::{Pattern, TableName},
     plan::{Item, Plan, When, plan},
     precheck::{Facts, Lineage as LineageFacts, PlanFacts},
     task::{Options, Stages},
@@ -47,7 +48,11 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
     let mut peer = c.peer("schema").await?;
     end_leftovers(&peer, &c.names.origin).await?;
     begin_on_peer(&mut peer, &c.names.origin).await?;
-    let plan = if options.stages.schema { make_plan(c, options).await? } else { Plan::default() };
+    let mut plan = make_plan(c, options).await?;
+    if !options.stages.schema {
+        // The objects are there: only the rows of the plan are wanted.
+        plan.items.retain(|item| matches!(item.when, When::Copy(_)));
+    }
     create_pre_data(c, &mut peer, &plan).await?;
     drop(peer);
     match options.stages {
@@ -69,10 +74,12 @@ pub async fn make_plan(c: &Context, options: &Options) -> Result<Plan> {
 /// Gathers the facts of both sides and judges them. Writes nothing.
 pub async fn findings(c: &Context) -> Result<Vec<Finding>> {
     let options = c.row.options()?;
-    let selection = c.row.selection()?;
+    let plan = make_plan(c, &options).await?;
+    let mut selection = c.row.selection()?;
+    // What comes along because a selected object needs it is looked at as well.
+    selection.include.extend(tables_with_rows(&plan).cloned().map(Pattern::Table));
     let source = c.source("precheck").await?;
     let source_facts = precheck::gather_source(&source, &selection, &c.names).await?;
-    let plan = if options.stages.schema { make_plan(c, &options).await? } else { Plan::default() };
     let peer = async {
         let peer = c.peer_plain("precheck").await?;
         precheck::gather_peer(&peer, &c.names.origin).await
@@ -82,16 +89,36 @@ pub async fn findings(c: &Context) -> Result<Vec<Finding>> {
         database_oid: c.row.lineage.database_oid,
         timeline: c.row.lineage.timeline,
     };
+    let facts_of_plan = options.stages.schema;
     let facts = Facts {
         source: source_facts,
         peer: peer.await.map_err(|e| precheck::unreachable(&e)),
         options,
         lineage: Some(lineage),
-        plan: PlanFacts::from_plan(&plan),
+        plan: if facts_of_plan { PlanFacts::from_plan(&plan) } else { PlanFacts::default() },
     };
     let mut findings = pgrelay_core::precheck::run(&facts);
+    findings.extend(owner_may_read(c, &plan).await?);
     findings.extend(plan.findings);
     Ok(findings)
+}
+
+/// The tables whose rows a plan moves.
+pub fn tables_with_rows(plan: &Plan) -> impl Iterator<Item = &TableName> {
+    plan.items.iter().filter_map(|i| if let When::Copy(table) = &i.when { Some(table) } else { None })
+}
+
+/// A task is no way to read what its owner may not read, tables that come along included.
+async fn owner_may_read(c: &Context, plan: &Plan) -> Result<Vec<Finding>> {
+    let tables: Vec<&TableName> = tables_with_rows(plan).collect();
+    let finding = |table: &String| Finding {
+        item: "owner_select",
+        severity: Severity::Error,
+        object: table.clone(),
+        message: format!("role \"{}\", which made the task, may not read the table", c.row.owner),
+        fix: Some(format!("Grant SELECT on it to role \"{}\", or leave it out with exclude.", c.row.owner)),
+    };
+    Ok(c.store.unreadable(&c.row, &tables).await?.iter().map(finding).collect())
 }
 
 /// The precheck of a start: an error when the task must not begin.

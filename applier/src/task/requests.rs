@@ -58,5 +58,5 @@ async fn precheck(c: &Context) -> Result<()> {
 async fn catch_up(c: &Context, request: &Request) -> Result<()> {
     c.progress().applied(request.lsn).await;
     let (source, peer) = tokio::try_join!(c.source("sequences"), c.peer("sequences"))?;
-    Positions::default().follow(&source, &peer, &c.row.selection()?).await
+    Positions::default().follow(&source, &peer, c).await
 }

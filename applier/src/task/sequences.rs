@@ -2,11 +2,15 @@
 //!
 //! They are read after the rows they numbered are on the peer, so the peer's are never behind.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use pgrelay_core::{Result, name::Selection, name::quote_literal, name::quote_qualified};
+use pgrelay_core::{
+    Result,
+    name::{quote_literal, quote_qualified},
+};
 use tokio_postgres::Client;
 
+use super::context::Context;
 use crate::pg::server_error;
 
 /// Sequences read with one statement.
@@ -20,11 +24,16 @@ pub struct Positions {
 
 impl Positions {
     /// Sets on the peer what has changed on the source since the last call.
-    pub async fn follow(&mut self, source: &Client, peer: &Client, selection: &Selection) -> Result<()> {
+    ///
+    /// Sequences that the task selects, and those that it made because a selected object needs them.
+    pub async fn follow(&mut self, source: &Client, peer: &Client, c: &Context) -> Result<()> {
+        let selection = c.row.selection()?;
+        let made = made(peer, &c.names.origin).await?;
         let sql = include_str!("../../../sql/query/source/sequences.sql");
         let rows = source.query(sql, &[]).await.map_err(|e| server_error(e, "list the sequences"))?;
         let names = rows.iter().map(|r| (r.get::<_, String>(0), r.get::<_, String>(1)));
-        let names: Vec<(String, String)> = names.filter(|(s, n)| selection.matches(s, n)).collect();
+        let names: Vec<(String, String)> =
+            names.filter(|(s, n)| selection.matches(s, n) || made.contains(&format!("sequence {s}.{n}"))).collect();
         for some in names.chunks(AT_ONCE) {
             let read = some.iter().map(|(schema, name)| {
                 let (s, n) = (quote_literal(schema), quote_literal(name));
@@ -53,4 +62,11 @@ impl Positions {
         self.told.extend(news);
         Ok(())
     }
+}
+
+/// Marks of the sequences that the task has made on the peer.
+async fn made(peer: &Client, key: &str) -> Result<HashSet<String>> {
+    let sql = "SELECT identity FROM pgrelay_peer.object WHERE task_key = $1 AND pg_catalog.starts_with(identity, 'sequence ')";
+    let rows = peer.query(sql, &[&key]).await.map_err(|e| server_error(e, "read the marks on the peer"))?;
+    Ok(rows.iter().map(|r| r.get(0)).collect())
 }

@@ -14,7 +14,7 @@ use super::context::Context;
 use crate::{
     pg::server_error,
     store::{Event, Level},
-    stream::publication::{SourceTable, selected_tables},
+    stream::publication::{SourceTable, source_tables},
 };
 
 /// How often sessions that wait for a copy's lock are looked for.
@@ -39,8 +39,14 @@ pub async fn run(c: &Context, names: &[TableName]) -> Result<()> {
 }
 
 async fn tables(c: &Context, source: &Client, names: &[TableName], told: &mut HashSet<String>) -> Result<()> {
-    let now = selected_tables(source, &c.row.selection()?).await?;
-    for table in now.iter().filter(|t| !t.partitioned && !names.contains(&t.table)) {
+    let now = source_tables(source).await?;
+    let selection = c.row.selection()?;
+    // Partitions of a table of the task belong to it, whatever they are called.
+    let parents: HashSet<u32> = now.iter().filter(|t| names.contains(&t.table)).flat_map(|t| t.ancestors.iter().copied()).collect();
+    let selected = |t: &SourceTable| {
+        selection.matches(&t.table.schema, &t.table.name) || (t.is_partition && t.ancestors.iter().any(|a| parents.contains(a)))
+    };
+    for table in now.iter().filter(|t| !t.partitioned && !names.contains(&t.table) && selected(t)) {
         let finding = Finding {
             item: "new_table",
             severity: Severity::Error,
