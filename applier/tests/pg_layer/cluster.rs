@@ -61,7 +61,10 @@ impl Cluster {
         for open in [folder.parent().expect("has one"), &folder] {
             std::fs::set_permissions(open, std::fs::Permissions::from_mode(0o777)).expect("opened");
         }
-        let port = (57300..57400).find(|port| std::net::TcpListener::bind(("127.0.0.1", port + number)).is_ok()).expect("free") + number;
+        // Each test is a process of its own: start at a place of its own.
+        let start = std::process::id().wrapping_mul(41) + u32::from(number) * 7;
+        let mut ports = (0..17000).map(|n| 15000 + (start.wrapping_add(n) % 17000) as u16);
+        let port = ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port");
         run(&folder, &["bash", "-c", OPENSSL]);
         run(&folder, &[&bin("initdb"), "-A", "trust", "--no-sync", "--no-locale", "-E", "UTF8", "-D", "data", "-U", "postgres"]);
         let place = folder.display();

@@ -136,7 +136,7 @@ fn planned(key: &str, value: &Value) -> Result<()> {
             Err(Error::new(Kind::InvalidValue, format!("unknown option \"{key}\""))
                 .hint(format!("Options are {}.", KNOWN_OPTIONS.join(", "))))
         }
-        Some((_, Some(today))) if value.to_string() == *today => Ok(()),
+        Some((_, Some(today))) if is_json(value, today) => Ok(()),
         Some((_, today)) => {
             let error = Error::new(Kind::NotSupported, format!("option \"{key}\" is not supported yet"));
             Err(match today {
@@ -195,6 +195,11 @@ fn stages(value: &Value) -> Result<Stages> {
         _ => return Err(invalid()),
     };
     Ok(Stages { schema, copy, stream })
+}
+
+/// Whether a value is what `text` spells in JSON.
+fn is_json(value: &Value, text: &str) -> bool {
+    serde_json::from_str::<Value>(text).is_ok_and(|other| other == *value)
 }
 
 #[cfg(test)]
