@@ -8,6 +8,7 @@ use std::{collections::HashMap, time::Duration};
 use pgrelay_core::{
     Error, Result,
     error::{Class, Kind},
+    state::Desired,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -18,7 +19,7 @@ use tokio_postgres::Notification;
 
 use crate::{
     pg::{Endpoint, connect_listening, server_error},
-    store::{Desired, Instance, Store, TaskRow},
+    store::{Instance, Store, TaskRow},
     task::{self, Base},
 };
 

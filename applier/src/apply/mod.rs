@@ -240,7 +240,10 @@ impl Applier {
                     return Ok(Some(End::Rewind));
                 }
                 self.drain(&table, waiting.changes).await?;
-                self.setting.progress.table(&table, |t| t.state = TableState::SyncDone);
+                // The last table may just have brought all of them to one position.
+                if self.tables.is_some() {
+                    self.setting.progress.table(&table, |t| t.state = TableState::SyncDone);
+                }
                 self.settle_position().await?;
                 Ok(None)
             }

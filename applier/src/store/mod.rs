@@ -12,7 +12,7 @@ pub use event::{Event, Level};
 pub use lease::Instance;
 pub use progress::{ProgressRow, TableRow};
 pub use request::{Request, RequestKind};
-pub use task::{Desired, Lineage, TaskRow};
+pub use task::{Lineage, TaskRow};
 
 use std::sync::Arc;
 

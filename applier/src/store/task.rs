@@ -4,26 +4,12 @@ use pgrelay_core::{
     Error, Result,
     error::Kind,
     name::{Selection, TableName},
+    state::{Actual, Desired},
     task::{Names, Options},
 };
 
 use super::Store;
 use crate::pg::server_error;
-
-/// What the user asked for last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Desired {
-    /// Nothing yet.
-    None,
-    /// Work.
-    Run,
-    /// Rest; everything stays where it is.
-    Pause,
-    /// Clean up; the rows stay.
-    Stop,
-    /// Clean up and forget the task.
-    Drop,
-}
 
 /// What identifies a source database over time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +50,7 @@ pub struct TaskRow {
     /// Finish without a peer that is gone.
     pub force: bool,
     /// The state it is in.
-    pub state: String,
+    pub state: Actual,
     /// The last stage it has come to; none before anything was written on the peer.
     pub stage: Option<String>,
 }
@@ -86,15 +72,8 @@ impl TaskRow {
     }
 }
 
-fn desired(word: &str) -> Result<Desired> {
-    Ok(match word {
-        "none" => Desired::None,
-        "run" => Desired::Run,
-        "pause" => Desired::Pause,
-        "stop" => Desired::Stop,
-        "drop" => Desired::Drop,
-        _ => return Err(Error::new(Kind::Internal, format!("\"{word}\" is not something a task can be told"))),
-    })
+fn unknown_word(word: &str) -> Error {
+    Error::new(Kind::Internal, format!("\"{word}\" is not a word of the contract tables"))
 }
 
 impl Store {
@@ -115,11 +94,11 @@ impl Store {
                     database_oid: row.get("database_oid"),
                     timeline: row.get("timeline"),
                 },
-                desired: desired(row.get("desired"))?,
+                desired: Desired::parse(row.get("desired")).ok_or_else(|| unknown_word(row.get("desired")))?,
                 serial: row.get("desired_serial"),
                 seen_serial: row.get("seen_serial"),
                 force: row.get("desired_force"),
-                state: row.get("state"),
+                state: Actual::parse(row.get("state")).ok_or_else(|| unknown_word(row.get("state")))?,
                 stage: row.get("stage"),
             })
         };
@@ -138,13 +117,14 @@ impl Store {
     }
 
     /// Moves a task to a state, with the error that led there; gives the state before.
-    pub async fn set_state(&self, task: &TaskRow, state: &str, error: Option<&Error>) -> Result<Option<String>> {
+    pub async fn set_state(&self, task: &TaskRow, state: Actual, error: Option<&Error>) -> Result<Option<String>> {
         let (sqlstate, message) = (error.map(|e| e.sqlstate().to_owned()), error.map(|e| e.message.clone()));
         let (detail, hint) = (error.and_then(|e| e.detail.clone()), error.and_then(|e| e.hint.clone()));
         let object = error.and_then(|e| e.object.clone());
         let sql = include_str!("../../../sql/store/set_state.sql");
-        let rows =
-            self.rows("write the state", sql, &[&task.id, &state, &task.serial, &sqlstate, &message, &detail, &hint, &object]).await?;
+        let rows = self
+            .rows("write the state", sql, &[&task.id, &state.as_str(), &task.serial, &sqlstate, &message, &detail, &hint, &object])
+            .await?;
         Ok(rows.first().and_then(|r| r.get(0)))
     }
 

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use pgrelay_core::{Error, Result, error::Kind, task::Names};
+use pgrelay_core::{Error, Result, error::Kind, state::Actual, task::Names};
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
@@ -39,7 +39,7 @@ pub struct Context {
     /// Names on the servers.
     pub names: Names,
     progress: Mutex<Arc<Progress>>,
-    state: Mutex<String>,
+    state: Mutex<Actual>,
     moved: AtomicBool,
 }
 
@@ -47,7 +47,7 @@ impl Context {
     /// For a command.
     pub fn new(base: Base, row: TaskRow) -> Context {
         let names = row.names();
-        let state = Mutex::new(row.state.clone());
+        let state = Mutex::new(row.state);
         let Base { source, store, bell } = base;
         Context { source, store, bell, row, names, progress: Mutex::default(), state, moved: AtomicBool::new(false) }
     }
@@ -74,26 +74,26 @@ impl Context {
     }
 
     /// Moves the task to a state; an event when that is a change.
-    pub async fn state(&self, state: &str, error: Option<&Error>) -> Result<()> {
+    pub async fn state(&self, state: Actual, error: Option<&Error>) -> Result<()> {
         let before = self.store.set_state(&self.row, state, error).await?;
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state.to_owned();
-        if before.as_deref() != Some(state) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        if before.as_deref() != Some(state.as_str()) {
             self.event(Event::new(Level::Info, "state", format!("the task is {state}"))).await?;
         }
         match error {
-            Some(error) => self.event(Event::of_error(if state == "retrying" { Level::Warning } else { Level::Error }, error)).await,
+            Some(error) => self.event(Event::of_error(if state == Actual::Retrying { Level::Warning } else { Level::Error }, error)).await,
             None => Ok(()),
         }
     }
 
     /// The state it was moved to last.
-    pub fn state_now(&self) -> String {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn state_now(&self) -> Actual {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The task does not go on.
     pub async fn fail(&self, error: &Error) -> Result<()> {
-        self.state("failed", Some(error)).await
+        self.state(Actual::Failed, Some(error)).await
     }
 
     /// Writes an event.

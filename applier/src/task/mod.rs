@@ -16,11 +16,16 @@ pub use context::{Base, Context};
 
 use std::time::Duration;
 
-use pgrelay_core::{Error, Result, error::Class, task::Options};
+use pgrelay_core::{
+    Error, Result,
+    error::Class,
+    state::{Actual, Desired},
+    task::Options,
+};
 use tokio::{sync::watch as channel, time::Instant};
 
 use self::pipeline::Outcome;
-use crate::store::{Desired, Event, Level, TaskRow};
+use crate::store::{Event, Level, TaskRow};
 
 /// First wait before trying again; doubled each time up to `LONGEST_WAIT`.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -56,13 +61,15 @@ async fn act(c: &Context) -> Result<()> {
     let taken_up = row.seen_serial == row.serial;
     match row.desired {
         Desired::None => Ok(()),
-        Desired::Run if taken_up && ["finished", "failed", "precheck_failed", "stopped"].contains(&row.state.as_str()) => Ok(()),
+        Desired::Run if taken_up && [Actual::Finished, Actual::Failed, Actual::PrecheckFailed, Actual::Stopped].contains(&row.state) => {
+            Ok(())
+        }
         Desired::Run => work(c).await,
-        Desired::Pause => c.state("paused", None).await,
-        Desired::Stop if taken_up && row.state == "stopped" => Ok(()),
+        Desired::Pause => c.state(Actual::Paused, None).await,
+        Desired::Stop if taken_up && row.state == Actual::Stopped => Ok(()),
         Desired::Stop => {
             clean(c).await?;
-            c.state("stopped", None).await
+            c.state(Actual::Stopped, None).await
         }
         Desired::Drop => {
             clean(c).await?;
@@ -88,12 +95,12 @@ async fn work(c: &Context) -> Result<()> {
             }
         };
         match both.await {
-            Ok(Outcome::Finished) => return c.state("finished", None).await,
-            Ok(Outcome::PrecheckFailed(error)) => return c.state("precheck_failed", Some(&error)).await,
-            Ok(Outcome::ForeignSource(error)) => return c.state("stopped", Some(&error)).await,
+            Ok(Outcome::Finished) => return c.state(Actual::Finished, None).await,
+            Ok(Outcome::PrecheckFailed(error)) => return c.state(Actual::PrecheckFailed, Some(&error)).await,
+            Ok(Outcome::ForeignSource(error)) => return c.state(Actual::Stopped, Some(&error)).await,
             Err(error) => match retry.after(&error, &options, c.has_moved()) {
                 Some(wait) => {
-                    c.state("retrying", Some(&error)).await?;
+                    c.state(Actual::Retrying, Some(&error)).await?;
                     tokio::time::sleep(wait).await;
                 }
                 None => return c.fail(&error).await,
@@ -106,7 +113,7 @@ async fn work(c: &Context) -> Result<()> {
 async fn clean(c: &Context) -> Result<()> {
     let mut wait = FIRST_WAIT;
     while let Err(error) = cleanup::run(c).await {
-        c.state("retrying", Some(&error)).await?;
+        c.state(Actual::Retrying, Some(&error)).await?;
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }

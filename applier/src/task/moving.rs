@@ -7,6 +7,7 @@ use pgrelay_core::{
     error::Kind,
     name::TableName,
     plan::{Item, Plan, When},
+    state::Actual,
     task::Options,
 };
 use tokio::{
@@ -32,7 +33,7 @@ use crate::{
 /// Copies under one snapshot, for a task without a stream.
 pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()> {
     c.store.set_stage(c.row.id, "copy").await?;
-    c.state("copying", None).await?;
+    c.state(Actual::Copying, None).await?;
     let mut source = c.source("snapshot").await?;
     let tables: Vec<SourceTable> = tables_of(plan, &source).await?.into_iter().filter(|t| !t.partitioned).collect();
     show(c, tables.iter(), &HashSet::new());
@@ -65,7 +66,7 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
 /// Copies while the stream runs, then streams until the task is told otherwise.
 pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Result<()> {
     c.store.set_stage(c.row.id, "copy").await?;
-    c.state("copying", None).await?;
+    c.state(Actual::Copying, None).await?;
     let mut source = c.source("stream").await?;
     let selected = tables_of(plan, &source).await?;
     publication::create(&mut source, c.row.id, &c.names, &selected, options.keyless).await?;

@@ -7,6 +7,7 @@ use pgrelay_core::{
     name::{Pattern, TableName},
     plan::{Item, Plan, When, plan},
     precheck::{Facts, Lineage as LineageFacts, PlanFacts},
+    state::Actual,
     task::{Options, Stages},
 };
 use tokio_postgres::Client;
@@ -38,13 +39,13 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
         return Ok(Outcome::ForeignSource(error));
     }
     if c.row.stage.is_none() && !has_begun(c).await? {
-        c.state("prechecking", None).await?;
+        c.state(Actual::Prechecking, None).await?;
         if let Some(error) = check(c).await? {
             return Ok(Outcome::PrecheckFailed(error));
         }
     }
     c.store.set_stage(c.row.id, "schema").await?;
-    c.state("schema", None).await?;
+    c.state(Actual::Schema, None).await?;
     let mut peer = c.peer("schema").await?;
     end_leftovers(&peer, &c.names.origin).await?;
     begin_on_peer(&mut peer, &c.names.origin).await?;
@@ -67,6 +68,8 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
 /// The plan of the task's schema, from the source's catalogs as they are now.
 pub async fn make_plan(c: &Context, options: &Options) -> Result<Plan> {
     let source = c.source("plan").await?;
+    // Rendering takes short locks; a table that the application has locked must not stop the task without a word.
+    source.batch_execute("SET lock_timeout = '10s'").await.map_err(|e| server_error(e, "read the catalog of the source"))?;
     let catalog = schema::read_catalog(&source).await?;
     Ok(plan(&catalog, &c.row.selection()?, options))
 }

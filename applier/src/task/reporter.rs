@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use pgrelay_core::{Lsn, Result, name::TableName};
+use pgrelay_core::{Lsn, Result, name::TableName, state::Actual};
 use tokio::{sync::watch, time::Instant};
 use tokio_postgres::Client;
 
@@ -78,7 +78,7 @@ impl Reporter<'_> {
             self.written = Some((Instant::now(), row));
         }
         let Some(lag) = lag else { return Ok(()) };
-        let state = if progress.schema_done() && lag.age < RUNNING_LAG { "running" } else { "catching_up" };
+        let state = if progress.schema_done() && lag.age < RUNNING_LAG { Actual::Running } else { Actual::CatchingUp };
         if self.c.state_now() != state { self.c.state(state, None).await } else { Ok(()) }
     }
 
