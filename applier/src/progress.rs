@@ -67,6 +67,8 @@ pub struct StreamProgress {
     pub received: Lsn,
     /// Everything committed before is on the peer, once every table streams.
     pub applied: Option<Lsn>,
+    /// Written on the peer, with what was committed before.
+    pub on_peer: Lsn,
     /// The source may forget what lies before.
     pub confirmed: Lsn,
     /// Source transactions applied.
@@ -85,6 +87,7 @@ pub struct Progress {
     stream: watch::Sender<StreamProgress>,
     objects: Mutex<Option<(i32, i32)>>,
     schema_done: AtomicBool,
+    moved: AtomicBool,
 }
 
 impl Default for Progress {
@@ -94,6 +97,7 @@ impl Default for Progress {
             stream: watch::Sender::new(StreamProgress::default()),
             objects: Mutex::default(),
             schema_done: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
         }
     }
 }
@@ -161,5 +165,15 @@ impl Progress {
     /// Whether everything that follows the rows is on the peer.
     pub fn schema_done(&self) -> bool {
         self.schema_done.load(Ordering::Relaxed)
+    }
+
+    /// Something that lasts was done.
+    pub fn set_moved(&self) {
+        self.moved.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something that lasts was done.
+    pub fn has_moved(&self) -> bool {
+        self.moved.load(Ordering::Relaxed) || self.stream_now().transactions > 0
     }
 }

@@ -171,7 +171,8 @@ impl Tasks {
 
     /// Starts a runner for each task, and tells each what its user asks for now.
     async fn look(&mut self) -> Result<()> {
-        let rows = self.base.store.tasks().await?;
+        let rows = tokio::time::timeout(GIVE_UP, self.base.store.tasks()).await;
+        let rows = rows.map_err(|_| Error::new(Kind::Connection, "the source did not answer in time"))??;
         self.running.retain(|id, _| rows.iter().any(|row| row.id == *id));
         for row in rows {
             match self.running.get_mut(&row.id) {

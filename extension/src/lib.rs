@@ -22,6 +22,7 @@ extension_sql_file!("../../sql/install/schema.sql", name = "schema", bootstrap);
 extension_sql_file!("../../sql/install/roles.sql", name = "roles");
 extension_sql_file!("../../sql/install/tables.sql", name = "tables", requires = ["roles"]);
 extension_sql_file!("../../sql/install/keep_identity.sql", name = "keep_identity", requires = ["tables"]);
+extension_sql_file!("../../sql/install/tell_rewrite.sql", name = "tell_rewrite", requires = ["tables"]);
 extension_sql_file!("../../sql/install/attached.sql", name = "attached", requires = ["tables"]);
 extension_sql_file!("../../sql/install/views/task_status.sql", name = "task_status", requires = ["attached"]);
 extension_sql_file!("../../sql/install/views/table_status.sql", name = "table_status", requires = ["attached"]);
@@ -51,5 +52,5 @@ extension_sql_file!(
     "../../sql/install/grants.sql",
     name = "grants",
     finalize,
-    requires = ["task_status", "table_status", "finding", "event", "applier", "functions", "keep_identity"]
+    requires = ["task_status", "table_status", "finding", "event", "applier", "functions", "keep_identity", "tell_rewrite"]
 );

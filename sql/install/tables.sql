@@ -36,6 +36,8 @@ CREATE TABLE pgrelay.task_actual (
     received_lsn pg_lsn,
     applied_lsn pg_lsn,
     confirmed_lsn pg_lsn,
+    peer_lsn pg_lsn,
+    cleaning boolean NOT NULL DEFAULT false,
     lag_bytes bigint,
     lag interval,
     oldest_unapplied_commit timestamptz,
@@ -49,7 +51,11 @@ CREATE TABLE pgrelay.task_actual (
     error_object text,
     error_at timestamptz
 );
+-- peer_lsn and cleaning decide something: see their comments.
 COMMENT ON TABLE pgrelay.task_actual IS 'How far each task has come. Writer: the applier. A task without a row has never been taken up.';
+COMMENT ON COLUMN pgrelay.task_actual.stage IS 'The last stage it has come to, written before anything of it is done; NULL while nothing was written on the peer.';
+COMMENT ON COLUMN pgrelay.task_actual.peer_lsn IS 'A position that the peer has reached: one that stands before it has been set back, and going on would leave a gap.';
+COMMENT ON COLUMN pgrelay.task_actual.cleaning IS 'The work is done or given up and both sides are being cleaned; written before the first thing is taken away.';
 
 CREATE TABLE pgrelay.table_state (
     task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
@@ -83,7 +89,7 @@ CREATE TABLE pgrelay.task_finding (
     found_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (task_id, ordinal)
 );
-COMMENT ON TABLE pgrelay.task_finding IS 'Findings of the last precheck of each task, and of the stream since. Writer: the applier.';
+COMMENT ON TABLE pgrelay.task_finding IS 'Findings of the last precheck of each task, and of the stream since. Writer: the applier, and the event trigger that sees a table rewritten.';
 
 CREATE TABLE pgrelay.task_event (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

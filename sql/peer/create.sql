@@ -9,9 +9,10 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.task (
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     pre_data_done boolean NOT NULL DEFAULT false,
     one_position boolean NOT NULL DEFAULT false,
+    position pg_lsn NOT NULL DEFAULT '0/0',
     post_data_done boolean NOT NULL DEFAULT false
 );
-COMMENT ON TABLE pgrelay_peer.task IS 'One row per task; task_key is the name of its replication origin. one_position: every table stands at the origin''s position, from here on the origin alone counts.';
+COMMENT ON TABLE pgrelay_peer.task IS 'One row per task; task_key is the name of its replication origin. one_position: every table stands at position, which alone counts from here on and moves in the transactions that apply. The origin only marks what pgrelay wrote: from PostgreSQL 16 on an aborted transaction moves an origin too.';
 
 CREATE TABLE IF NOT EXISTS pgrelay_peer.object (
     task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
@@ -25,6 +26,7 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.table_copy (
     task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
     schema_name text NOT NULL,
     table_name text NOT NULL,
+    table_oid oid NOT NULL,
     snapshot text NOT NULL,
     visible_below pg_lsn NOT NULL,
     rows bigint NOT NULL,
@@ -33,5 +35,6 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.table_copy (
     PRIMARY KEY (task_key, schema_name, table_name)
 );
 COMMENT ON TABLE pgrelay_peer.table_copy IS 'The done mark of each table''s copy, written in the transaction that copied the rows, and the position of its changes, moved in the transactions that apply them until the task stands at one position.';
+COMMENT ON COLUMN pgrelay_peer.table_copy.table_oid IS 'Of the table on the source: a table that was renamed or made again is not taken for another.';
 COMMENT ON COLUMN pgrelay_peer.table_copy.snapshot IS 'The source''s pg_snapshot that the copy saw: a transaction visible in it is in the copy.';
 COMMENT ON COLUMN pgrelay_peer.table_copy.visible_below IS 'A position of the source''s WAL that every transaction visible in the snapshot committed before.';

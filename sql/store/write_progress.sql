@@ -1,6 +1,6 @@
 -- $1 task, $2 received, $3 applied, $4 confirmed position (text, NULL when none), $5 lag in bytes, $6 lag in seconds,
 -- $7 microseconds since 2000 of the oldest unapplied commit, $8 transactions and $9 changes applied since the last write,
--- $10 objects done of $11
+-- $10 objects done of $11, $12 a position that the peer has reached (text, NULL when none)
 UPDATE pgrelay.task_actual
 SET received_lsn = coalesce($2::text::pg_lsn, received_lsn),
     applied_lsn = coalesce($3::text::pg_lsn, applied_lsn),
@@ -10,6 +10,7 @@ SET received_lsn = coalesce($2::text::pg_lsn, received_lsn),
     oldest_unapplied_commit = timestamptz '2000-01-01 00:00:00+00' + $7::bigint * interval '1 microsecond',
     transactions_applied = transactions_applied + $8,
     changes_applied = changes_applied + $9,
+    peer_lsn = greatest(peer_lsn, $12::text::pg_lsn),
     objects_done = $10,
     objects_total = $11,
     updated_at = pg_catalog.clock_timestamp()

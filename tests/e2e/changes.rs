@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pgrelay_tests::Pair;
 use pgrelay_tests::pair::DB;
+use pgrelay_tests::wait::{run_for, wait_for_value};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -186,4 +187,26 @@ async fn prepared_transactions_arrive_when_they_are_committed() {
         "{}",
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_backlog_is_never_called_running() {
+    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY)").await;
+    pair.start_task("{}").await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;
+    pair.wait_for_state("paused", MINUTE).await;
+    pair.source.psql(DB, "INSERT INTO t SELECT generate_series(1, 1000)").await;
+    let locker = pair.peer_client().await;
+    locker.batch_execute("BEGIN; LOCK TABLE t").await.unwrap();
+    pair.source.psql(DB, "SELECT pgrelay.resume_task('move')").await;
+    let source = pair.source_client().await;
+    wait_for_value(&source, "SELECT state FROM pgrelay.task_status", "catching_up", MINUTE).await;
+    for _ in 0..8 {
+        run_for(Duration::from_millis(250)).await;
+        assert_eq!(pair.source.psql(DB, "SELECT state FROM pgrelay.task_status").await, "catching_up");
+    }
+    locker.batch_execute("COMMIT").await.unwrap();
+    pair.wait_for_state("running", MINUTE).await;
+    pair.assert_equal_after_catchup(MINUTE).await;
 }

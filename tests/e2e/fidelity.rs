@@ -44,7 +44,7 @@ async fn the_demo_database_is_identical_in_schema_and_rows() {
         (script.to_string(), out.status.success(), text)
     };
     let results = [
-        compare("schema_fidelity.py", &["--catalog", "--ignore", r"[ .]pgrelay(\.|_keep_identity$|$)"]),
+        compare("schema_fidelity.py", &["--catalog", "--ignore", r"[ .]pgrelay(\.|_keep_identity$|_tell_rewrite$|$)"]),
         compare("data_fidelity.py", &["--exclude-schema", "^pgrelay$"]),
     ];
     for (script, same, text) in results {

@@ -95,3 +95,57 @@ async fn a_new_and_a_dropped_table_are_events_and_findings() {
     let peer = pair.peer_client().await;
     wait_for_value(&peer, "SELECT max(id)::text FROM changed", "200", MINUTE).await;
 }
+
+async fn wait_for_event(pair: &Pair, event: &str, object: &str) {
+    let sql = format!("SELECT (count(*) > 0)::text FROM pgrelay.event WHERE event = '{event}' AND object = '{object}'");
+    wait_for_value(&pair.source_client().await, &sql, "true", MINUTE).await;
+}
+
+#[tokio::test]
+async fn a_table_made_again_under_its_name_is_told_and_not_taken_for_the_old_one() {
+    let pair = running().await;
+    let again = "BEGIN; DROP TABLE other; CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other VALUES (1); COMMIT";
+    pair.source.psql(DB, again).await;
+    wait_for_event(&pair, "dropped_table", "public.other").await;
+    wait_for_event(&pair, "new_table", "public.other").await;
+}
+
+#[tokio::test]
+async fn tables_that_change_names_stop_the_task() {
+    let pair = running().await;
+    let swap = "BEGIN; ALTER TABLE changed RENAME TO third; ALTER TABLE other RENAME TO changed; ALTER TABLE third RENAME TO other; COMMIT";
+    pair.source.psql(DB, swap).await;
+    pair.source.psql(DB, "INSERT INTO changed VALUES (101)").await;
+    let error = error_of(&pair).await;
+    assert!(error.contains("changed"), "{error}");
+    assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM changed").await, "10");
+}
+
+#[tokio::test]
+async fn a_rewrite_that_changes_values_is_an_event_and_a_finding() {
+    let pair = running().await;
+    pair.source.psql(DB, "ALTER TABLE changed ALTER COLUMN v TYPE text USING upper(v)").await;
+    wait_for_event(&pair, "rewritten_table", "public.changed").await;
+    let findings = pair.source.psql(DB, "SELECT severity FROM pgrelay.finding WHERE item = 'rewritten_table'").await;
+    assert_eq!(findings, "error");
+}
+
+#[tokio::test]
+async fn a_table_taken_out_of_the_publication_stops_the_task() {
+    let pair = running().await;
+    let publication = pair.source.psql(DB, "SELECT pubname FROM pg_publication WHERE pubname !~ 'insert_only'").await;
+    pair.source.psql(DB, &format!("ALTER PUBLICATION {publication} DROP TABLE changed")).await;
+    let error = error_of(&pair).await;
+    assert!(error.contains("changed") && error.contains("publication"), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_that_is_partitioned_on_the_peer_alone_is_refused() {
+    let pair = Pair::start(OBJECTS).await;
+    let peer = "CREATE TABLE changed (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+                CREATE TABLE changed_1 PARTITION OF changed DEFAULT; CREATE TABLE other (id int PRIMARY KEY)";
+    pair.peer.psql(DB, peer).await;
+    pair.start_task(r#"{"stages": ["copy", "stream"]}"#).await;
+    let error = error_of(&pair).await;
+    assert!(error.contains("changed") && error.contains("partitioned"), "{error}");
+}

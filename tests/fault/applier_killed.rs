@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgrelay_tests::pair::DB;
-use pgrelay_tests::wait::run_for;
+use pgrelay_tests::wait::{run_for, wait_for_value};
 use pgrelay_tests::{Pair, Pgbench, Seed};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -80,5 +80,31 @@ async fn while_streaming_again_and_again() {
     }
     load.stop().await;
     pair.wait_for_state("running", MINUTE).await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+}
+
+#[tokio::test]
+async fn tables_that_are_ahead_of_the_stream_are_not_applied_twice() {
+    // The index of `slow` takes long, so its one change waits and holds the slot while `log` is applied further.
+    let objects = "
+        CREATE FUNCTION slowly(x int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN x; END';
+        CREATE TABLE slow (id int PRIMARY KEY, v int);
+        INSERT INTO slow SELECT n, 0 FROM generate_series(1, 20) n;
+        CREATE TABLE log (n int);";
+    let mut pair = Pair::start(objects).await;
+    pair.source.psql(DB, "CREATE INDEX slow_v ON slow (slowly(v))").await;
+    pair.start_task(r#"{"keyless": "insert_only", "acknowledge_warnings": true}"#).await;
+    let source = pair.source_client().await;
+    wait_for_value(&source, "SELECT state FROM pgrelay.table_status WHERE table_name = 'slow'", "finishedcopy", MINUTE).await;
+    pair.source.psql(DB, "UPDATE slow SET id = id + 100 WHERE id = 1").await;
+    for n in 1..=100 {
+        source.execute("INSERT INTO log VALUES ($1)", &[&n]).await.expect("insert");
+    }
+    let peer = pair.peer_client().await;
+    wait_for_value(&peer, "SELECT count(*)::text FROM log", "100", MINUTE).await;
+    let state = pair.source.psql(DB, "SELECT state FROM pgrelay.table_status WHERE table_name = 'slow'").await;
+    assert_eq!(state, "finishedcopy", "its index is still being built");
+    pair.applier.restart();
+    pair.wait_for_state("running", 2 * MINUTE).await;
     pair.assert_equal_after_catchup(MINUTE).await;
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pgrelay_tests::pair::DB;
+use pgrelay_tests::wait::wait_for_value;
 use pgrelay_tests::{Pair, Writers};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -23,6 +24,9 @@ async fn a_peer_that_refuses_connections_for_a_while_is_tried_again() {
         )
         .await;
     pair.wait_for_state("retrying", MINUTE).await;
+    let tries = "SELECT CASE WHEN count(*) >= 3 THEN 'enough' END FROM pgrelay.event WHERE event = 'error'";
+    wait_for_value(&pair.source_client().await, tries, "enough", MINUTE).await;
+    pair.wait_for_state("retrying", Duration::from_secs(10)).await;
     let error = pair.source.psql(DB, "SELECT error, error_hint FROM pgrelay.task_status").await;
     assert!(error.len() > 5, "the status says why: {error}");
     pair.peer.psql("postgres", "ALTER DATABASE app ALLOW_CONNECTIONS true").await;

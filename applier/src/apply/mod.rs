@@ -2,7 +2,7 @@
 //!
 //! Two phases. Until every table streams, each table has its own position, a row on the peer that moves in the
 //! transaction that applies the table's changes (`tables`). When every table stands where the stream stands, one
-//! transaction says so on the peer, and from there on the replication origin's position alone counts.
+//! transaction says so on the peer, and from there on the task's one position counts.
 //!
 //! Several source transactions may share one peer transaction while there is a backlog; the position is that of the
 //! last. Dropping an `Applier` at any moment is harmless: nothing but the peer's committed state matters.
@@ -11,6 +11,7 @@ mod group;
 pub mod peer_table;
 pub mod relation;
 pub mod session;
+pub mod standing;
 pub mod statement;
 pub mod tables;
 pub mod waiting;
@@ -26,6 +27,7 @@ use self::{
     group::Group,
     relation::{Relation, RelationColumn, Target},
     session::{Operation, Session},
+    standing::Standing,
     tables::{Seen, State, Tables, Transaction, Verdict},
     waiting::WaitingChange,
 };
@@ -84,6 +86,8 @@ pub struct Setting {
     pub progress: Arc<Progress>,
     /// Held while a transaction is open on the peer; schema changes on the peer take it.
     pub gate: Arc<Mutex<()>>,
+    /// A position that the peer had reached before, when the source knows of one.
+    pub at_least: Option<Lsn>,
     /// A connection to the source for fresh snapshots.
     pub source: Arc<Client>,
 }
@@ -101,7 +105,7 @@ pub struct Applier {
     targets: HashMap<u32, Target>,
     /// None once the task stands at one position.
     tables: Option<Tables>,
-    known: Vec<TableName>,
+    known: HashMap<TableName, u32>,
     reference: Snapshot,
     open: Option<Open>,
     group: Group,
@@ -115,21 +119,29 @@ pub struct Applier {
 const SNAPSHOT_PERIOD: Duration = Duration::from_millis(300);
 
 impl Applier {
-    /// Takes the origin, then reads how far each table is. `names`: the task's tables.
-    pub async fn open(setting: Setting, names: Vec<TableName>) -> Result<Applier> {
-        let mut session = Session::open(&setting.peer, &setting.origin).await?;
-        let position = session.origin_position().await?;
-        let one_position = is_at_one_position(session.client(), &setting.origin).await?;
+    /// Takes the origin, then reads how far each table is. `known`: the task's tables with their oids on the source.
+    ///
+    /// Errors: `ShapeChanged` when a table that was copied has another name now.
+    pub async fn open(setting: Setting, known: HashMap<TableName, u32>) -> Result<Applier> {
+        let session = Session::open(&setting.peer, &setting.origin).await?;
+        let Standing { one_position, position } = Standing::read(session.client(), &setting.origin).await?;
+        if setting.at_least.is_some_and(|at| !one_position || position < at) {
+            return Err(set_back());
+        }
         let mut tables = Tables::default();
-        if !one_position {
-            for table in &names {
-                tables.add(table.clone(), State::Init);
+        for table in known.keys() {
+            tables.add(table.clone(), State::Init);
+        }
+        for copied in standing::copied(session.client(), &setting.origin).await? {
+            // A table that is gone from the source has no changes any more.
+            let Some((name, _)) = known.iter().find(|(_, oid)| **oid == copied.oid) else { continue };
+            if *name != copied.table {
+                return Err(standing::renamed(&copied.table, name));
             }
-            for (table, seen, position) in copied(session.client(), &setting.origin).await? {
-                setting.progress.table(&table, |t| t.state = TableState::SyncDone);
-                tables.add(table, State::Caught { seen, position });
-            }
-        } else {
+            setting.progress.table(&copied.table, |t| t.state = TableState::SyncDone);
+            tables.add(copied.table, State::Caught { seen: copied.seen, position: copied.position });
+        }
+        if one_position {
             setting.progress.every_table(|t| t.state = TableState::Ready);
             setting.progress.stream(|s| s.applied = Some(position));
         }
@@ -139,7 +151,7 @@ impl Applier {
             relations: HashMap::new(),
             targets: HashMap::new(),
             tables: (!one_position).then_some(tables),
-            known: names,
+            known,
             reference,
             open: None,
             group: Group::default(),
@@ -163,7 +175,7 @@ impl Applier {
     /// Tables whose copy is not on the peer yet.
     pub fn to_copy(&self) -> Vec<TableName> {
         let Some(tables) = &self.tables else { return vec![] };
-        self.known.iter().filter(|t| matches!(tables.get(t), Some(State::Init))).cloned().collect()
+        self.known.keys().filter(|t| matches!(tables.get(t), Some(State::Init))).cloned().collect()
     }
 
     /// Applies what comes until the stream must be read again.
@@ -235,7 +247,10 @@ impl Applier {
                 Ok(None)
             }
             CopyMessage::Done { table } => {
-                let Some(waiting) = tables.caught(&table) else { return Ok(None) };
+                let Some(waiting) = tables.caught(&table) else {
+                    // An old session's copy was committed after this applier had looked: look again.
+                    return Err(Error::new(Kind::Contention, format!("table \"{table}\" was copied by a session of an earlier applier")));
+                };
                 if waiting.overflowed {
                     return Ok(Some(End::Rewind));
                 }
@@ -283,11 +298,11 @@ impl Applier {
                     typmod: c.typmod,
                 };
                 let columns = columns.iter().map(column).collect();
-                self.relations.insert(oid, Arc::new(Relation { table, identity: replica_identity, columns }));
+                self.relations.insert(oid, Arc::new(Relation { oid, table, identity: replica_identity, columns }));
             }
             Message::Insert { relation, .. } | Message::Update { relation, .. } | Message::Delete { relation, .. } => {
                 let relation_description = self.relation(relation)?;
-                match self.verdict(&relation_description.table)? {
+                match self.verdict(&relation_description)? {
                     Verdict::Apply => self.change(relation, relation_description, &payload).await?,
                     Verdict::Wait => self.wait(relation_description.table.clone(), Some(relation_description), &payload)?,
                     Verdict::LeaveOut => {}
@@ -307,17 +322,12 @@ impl Applier {
         self.relations.get(&oid).cloned().ok_or_else(unknown)
     }
 
-    fn verdict(&mut self, table: &TableName) -> Result<Verdict> {
+    fn verdict(&mut self, relation: &Relation) -> Result<Verdict> {
         let open = self.open.as_ref().ok_or_else(outside)?;
-        if !self.known.contains(table) {
-            return Err(Error::new(Kind::ShapeChanged, format!("table \"{table}\" came to the publication after the task began"))
-                .object(table.to_string())
-                .detail("Rows that it may have had before are not on the peer.")
-                .hint("Stop the task and start it anew, or take the table out of its partitioned table on the source."));
-        }
+        standing::same_table(&self.known, &relation.table, relation.oid)?;
         Ok(match &mut self.tables {
-            Some(tables) => tables.verdict(table, open.transaction),
-            // The origin's position is the end of a commit record.
+            Some(tables) => tables.verdict(&relation.table, open.transaction),
+            // The position is the end of a commit record.
             None if open.transaction.commit < self.position => Verdict::LeaveOut,
             None => Verdict::Apply,
         })
@@ -347,6 +357,9 @@ impl Applier {
             self.targets.insert(oid, target);
         }
         let target = self.targets.get_mut(&oid).ok_or_else(outside)?;
+        if target.is_partitioned() {
+            return Err(partitioned(&relation.table));
+        }
         let session = &mut self.session;
         let (ready, operation) = match pgoutput::decode(payload, false)? {
             Message::Insert { new, .. } => (Some(target.insert(session, payload, new).await?), Operation::Insert),
@@ -364,10 +377,10 @@ impl Applier {
         let mut now = vec![];
         for &oid in relations {
             let relation = self.relation(oid)?;
-            if !self.known.contains(&relation.table) && self.is_parent(oid, &relation).await? {
+            if !self.known.contains_key(&relation.table) && self.is_parent(oid, &relation).await? {
                 continue;
             }
-            match self.verdict(&relation.table)? {
+            match self.verdict(&relation)? {
                 Verdict::Apply => now.push(relation.table.clone()),
                 Verdict::Wait => self.wait(relation.table.clone(), None, payload)?,
                 Verdict::LeaveOut => {}
@@ -421,16 +434,27 @@ impl Applier {
         if !self.group.is_open() {
             return Ok(());
         }
-        let touched = self.group.touched();
-        if let Some(tables) = &mut self.tables {
-            for table in &touched {
-                self.session.run(move_position(&self.setting.origin, table, self.group.end), Operation::Other, table).await?;
-                tables.moved(table, self.group.end);
+        let (key, end) = (&self.setting.origin, self.group.end);
+        match &mut self.tables {
+            Some(tables) => {
+                for table in self.group.touched() {
+                    self.session.run(standing::move_table(key, &table, end), Operation::Other, &table).await?;
+                    tables.moved(&table, end);
+                }
             }
+            None => self.session.run(standing::move_task(key, end), Operation::Other, &task_row()).await?,
         }
         self.session.commit(self.group.end, self.group.commit_ts).await?;
+        self.written(end);
         self.count_up();
         self.settle_position().await
+    }
+
+    /// The peer has committed a position that counts.
+    fn written(&self, position: Lsn) {
+        if self.tables.is_none() {
+            self.setting.progress.stream(|s| s.on_peer = position);
+        }
     }
 
     fn count_up(&mut self) {
@@ -498,14 +522,12 @@ impl Applier {
     }
 
     async fn stand_at_one_position(&mut self) -> Result<()> {
-        let table = Arc::new(TableName::new("pgrelay_peer", "task"));
         let _gate = self.setting.gate.clone().lock_owned().await;
-        self.session.begin(&table).await?;
-        let key = pgrelay_core::name::quote_literal(&self.setting.origin);
-        let sql = format!("UPDATE pgrelay_peer.task SET one_position = true WHERE task_key = {key}");
-        self.session.run(sql, Operation::Other, &table).await?;
+        self.session.begin(&task_row()).await?;
+        self.session.run(standing::move_task(&self.setting.origin, self.position), Operation::Other, &task_row()).await?;
         self.session.commit(self.position, 0).await?;
         self.tables = None;
+        self.written(self.position);
         self.setting.progress.every_table(|t| t.state = TableState::Ready);
         self.one_position.send_replace(true);
         Ok(())
@@ -523,34 +545,27 @@ fn relation_oid(payload: &Bytes) -> Result<u32> {
     }
 }
 
-fn move_position(key: &str, table: &TableName, position: Lsn) -> String {
-    use pgrelay_core::name::quote_literal;
-    format!(
-        "UPDATE pgrelay_peer.table_copy SET position = '{position}' WHERE task_key = {} AND schema_name = {} AND table_name = {}",
-        quote_literal(key),
-        quote_literal(&table.schema),
-        quote_literal(&table.name)
-    )
+/// The peer stands before a position that it had reached: it is a restored copy, or a standby that had not received all.
+pub fn set_back() -> Error {
+    Error::new(Kind::PositionLost, "the peer has been set back: it lacks changes that it had")
+        .detail("The source has been told that they are there, so it may not have them any more.")
+        .hint("Call pgrelay.stop_task(), empty the tables on the peer, and start the task anew.")
+}
+
+/// Where the task's position stands, for messages.
+fn task_row() -> Arc<TableName> {
+    Arc::new(TableName::new("pgrelay_peer", "task"))
+}
+
+/// A table of the peer that has partitions where the source's has none: rows of partitions are not found by ONLY.
+pub fn partitioned(table: &TableName) -> Error {
+    Error::new(Kind::ShapeChanged, format!("table \"{table}\" is partitioned on the peer and not on the source"))
+        .object(table.to_string())
+        .hint("Make it an ordinary table on the peer, or partition it there once the task is stopped.")
 }
 
 /// A snapshot of the source, now.
 pub async fn fresh_snapshot(source: &Client) -> Result<Snapshot> {
     let row = source.query_one("SELECT pg_catalog.pg_current_snapshot()::text", &[]).await;
     row.map_err(|e| server_error(e, "read the source's snapshot"))?.get::<_, &str>(0).parse()
-}
-
-async fn is_at_one_position(peer: &Client, key: &str) -> Result<bool> {
-    let row = peer.query_opt("SELECT one_position FROM pgrelay_peer.task WHERE task_key = $1", &[&key]).await;
-    Ok(row.map_err(|e| server_error(e, "read the task's state on the peer"))?.is_some_and(|r| r.get(0)))
-}
-
-async fn copied(peer: &Client, key: &str) -> Result<Vec<(TableName, Seen, Lsn)>> {
-    let sql =
-        "SELECT schema_name, table_name, snapshot, visible_below::text, position::text FROM pgrelay_peer.table_copy WHERE task_key = $1";
-    let rows = peer.query(sql, &[&key]).await.map_err(|e| server_error(e, "read the copied tables"))?;
-    let read = |row: &tokio_postgres::Row| {
-        let seen = Seen { snapshot: row.get::<_, &str>(2).parse()?, visible_below: row.get::<_, &str>(3).parse()? };
-        Ok((TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)), seen, row.get::<_, &str>(4).parse()?))
-    };
-    rows.iter().map(read).collect()
 }

@@ -32,6 +32,8 @@ pub struct RelationColumn {
 /// A relation as a RELATION message described it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relation {
+    /// On the source.
+    pub oid: u32,
     /// By its names on the source.
     pub table: Arc<TableName>,
     /// What old rows hold.

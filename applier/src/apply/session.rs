@@ -1,7 +1,8 @@
 //! The one session of the peer that applies changes: a transaction at a time, its statements pipelined.
 //!
-//! The session owns the task's replication origin, so no second applier can write at the same time, and
-//! `pg_replication_origin_xact_setup` puts the position into the transaction that writes the rows.
+//! The session owns the task's replication origin, so no second applier can write at the same time, and what it writes is
+//! marked as pgrelay's. The position is a row of the peer that the same transaction writes. It is not the origin's own
+//! progress: from PostgreSQL 16 on an aborted transaction moves that too (`RecordTransactionAbort`).
 //! Answers are awaited before COMMIT is sent: a surprise never gets committed.
 
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
@@ -19,6 +20,9 @@ use crate::pg::{Endpoint, connect, server_error};
 
 /// Statements whose answers are not read yet. More gains nothing once a round trip is covered.
 const WINDOW: usize = 1000;
+
+/// Bytes of statements whose answers are not read yet: the client queues them without a bound of its own.
+const WINDOW_BYTES: usize = 8 << 20;
 
 /// Settings of the apply session beside those of every session.
 /// Row lookups must use the key's index even where the table was empty when the plan was made.
@@ -39,6 +43,16 @@ pub enum Value {
     Lsn(Lsn),
     /// `timestamptz`, microseconds since 2000.
     Time(i64),
+}
+
+impl Value {
+    /// Bytes of a value that the stream brought.
+    fn size(&self) -> usize {
+        match self {
+            Value::Text(Some(text)) => text.len(),
+            _ => 0,
+        }
+    }
 }
 
 impl ToSql for Value {
@@ -89,6 +103,7 @@ struct InFlight {
     answer: Answer,
     operation: Operation,
     table: Arc<TableName>,
+    bytes: usize,
 }
 
 /// The apply session.
@@ -96,6 +111,7 @@ pub struct Session {
     client: Arc<Client>,
     setup: Statement,
     in_flight: VecDeque<InFlight>,
+    bytes: usize,
     deletes_missing: u64,
 }
 
@@ -104,22 +120,19 @@ impl Session {
     ///
     /// Errors: `Contention` while another session, perhaps one whose client is gone, holds the origin.
     pub async fn open(peer: &Endpoint, origin: &str) -> Result<Session> {
-        let client = connect(peer, &format!("{origin} apply"), &SETTINGS).await?;
+        let name = format!("{origin} apply");
+        // Set by name too, since a connection string may name another: an applier that comes later ends this session by it.
+        let settings: Vec<(&str, &str)> = SETTINGS.into_iter().chain([("application_name", name.as_str())]).collect();
+        let client = connect(peer, &name, &settings).await?;
         take_origin(&client, origin).await?;
         let setup = client.prepare("SELECT pg_catalog.pg_replication_origin_xact_setup($1, $2)").await;
         let setup = setup.map_err(|e| server_error(e, "prepare the position"))?;
-        Ok(Session { client: Arc::new(client), setup, in_flight: VecDeque::new(), deletes_missing: 0 })
+        Ok(Session { client: Arc::new(client), setup, in_flight: VecDeque::new(), bytes: 0, deletes_missing: 0 })
     }
 
     /// The connection, for reading the catalogs and preparing.
     pub fn client(&self) -> &Client {
         &self.client
-    }
-
-    /// The origin's position: everything the source committed before is here. It is read, never remembered.
-    pub async fn origin_position(&mut self) -> Result<Lsn> {
-        let row = self.client.query_one("SELECT coalesce(pg_catalog.pg_replication_origin_session_progress(true), '0/0')::text", &[]).await;
-        row.map_err(|e| server_error(e, "read the position on the peer"))?.get::<_, &str>(0).parse()
     }
 
     /// Prepares a statement. Awaits what is under way, so that the first error is the one that is told.
@@ -137,21 +150,23 @@ impl Session {
     pub async fn begin(&mut self, table: &Arc<TableName>) -> Result<()> {
         let client = self.client.clone();
         let answer = async move { client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await.map(|()| 1) };
-        self.push(Box::pin(answer), Operation::Other, table).await
+        self.push(Box::pin(answer), Operation::Other, table, 0).await
     }
 
     /// Sends one prepared change.
     pub async fn execute(&mut self, statement: Statement, values: Vec<Value>, operation: Operation, table: &Arc<TableName>) -> Result<()> {
         let client = self.client.clone();
+        let bytes = values.iter().map(Value::size).sum();
         let answer = async move { client.execute_raw(&statement, values).await };
-        self.push(Box::pin(answer), operation, table).await
+        self.push(Box::pin(answer), operation, table, bytes).await
     }
 
     /// Sends a statement without parameters.
     pub async fn run(&mut self, sql: String, operation: Operation, table: &Arc<TableName>) -> Result<()> {
         let client = self.client.clone();
+        let bytes = sql.len();
         let answer = async move { client.batch_execute(&sql).await.map(|()| 1) };
-        self.push(Box::pin(answer), operation, table).await
+        self.push(Box::pin(answer), operation, table, bytes).await
     }
 
     /// Puts the position into the transaction, waits for every answer, commits.
@@ -162,7 +177,7 @@ impl Session {
         let values = [Value::Lsn(end), Value::Time(commit_ts)];
         let position = Arc::new(TableName::new("pg_catalog", "pg_replication_origin"));
         let answer = async move { client.execute_raw(&statement, values).await };
-        self.push(Box::pin(answer), Operation::Position, &position).await?;
+        self.push(Box::pin(answer), Operation::Position, &position, 0).await?;
         self.settle().await?;
         self.client.batch_execute("COMMIT").await.map_err(|e| server_error(e, "commit on the peer"))
     }
@@ -172,14 +187,17 @@ impl Session {
         std::mem::take(&mut self.deletes_missing)
     }
 
-    async fn push(&mut self, mut answer: Answer, operation: Operation, table: &Arc<TableName>) -> Result<()> {
+    async fn push(&mut self, mut answer: Answer, operation: Operation, table: &Arc<TableName>, bytes: usize) -> Result<()> {
         let table = table.clone();
         // The first poll is what sends the request.
         match (&mut answer).now_or_never() {
             Some(result) => self.check(result, operation, &table)?,
-            None => self.in_flight.push_back(InFlight { answer, operation, table }),
+            None => {
+                self.bytes += bytes;
+                self.in_flight.push_back(InFlight { answer, operation, table, bytes });
+            }
         }
-        while self.in_flight.len() > WINDOW {
+        while self.in_flight.len() > WINDOW || self.bytes > WINDOW_BYTES {
             self.settle_one().await?;
         }
         Ok(())
@@ -193,7 +211,8 @@ impl Session {
     }
 
     async fn settle_one(&mut self) -> Result<()> {
-        if let Some(InFlight { answer, operation, table }) = self.in_flight.pop_front() {
+        if let Some(InFlight { answer, operation, table, bytes }) = self.in_flight.pop_front() {
+            self.bytes -= bytes;
             let result = answer.await;
             self.check(result, operation, &table)?;
         }

@@ -119,7 +119,9 @@ impl Tables {
                 Verdict::LeaveOut
             }
             Some(State::Asking { passed }) => {
-                passed.push(transaction);
+                if passed.last().is_none_or(|last| last.commit != transaction.commit) {
+                    passed.push(transaction);
+                }
                 self.remember(table, transaction);
                 Verdict::LeaveOut
             }
@@ -228,9 +230,11 @@ impl Tables {
         waiting.chain(self.unseen.iter().map(|u| u.transaction.commit)).min()
     }
 
-    /// Whether every table is caught and the stream has passed all that their copies saw.
-    pub fn stand_at(&self, position: Lsn) -> bool {
-        self.states.values().all(|s| matches!(s, State::Caught { seen, .. } if seen.visible_below <= position))
+    /// Whether every table is caught and stands exactly where the stream stands: the stream has passed all that its copy
+    /// saw, and, when it is read again after a restart, all that was applied before.
+    pub fn stand_at(&self, at: Lsn) -> bool {
+        let stands = |s: &State| matches!(s, State::Caught { seen, position } if seen.visible_below <= at && *position <= at);
+        self.states.values().all(stands)
     }
 }
 
@@ -310,6 +314,9 @@ mod tests {
         assert_eq!(tables.verdict(&table(), transaction(21, 70)), Verdict::Apply);
         assert!(!tables.stand_at(Lsn(99)));
         assert!(tables.stand_at(Lsn(100)));
+        tables.moved(&table(), Lsn(200));
+        assert!(!tables.stand_at(Lsn(150)), "the stream is read again: what is applied already would be applied twice");
+        assert!(tables.stand_at(Lsn(200)));
     }
 
     #[test]

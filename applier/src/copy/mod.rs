@@ -28,6 +28,8 @@ use crate::{
 pub struct Job {
     /// The table.
     pub table: TableName,
+    /// Its oid on the source.
+    pub oid: u32,
     /// What to build when its rows are in.
     pub after: Vec<Item>,
 }
@@ -95,7 +97,7 @@ impl Worker {
         let mut builder = connect(&s.peer, &name, &settings[..1]).await?;
         loop {
             let Some(job) = queue.lock().await.pop_front() else { return Ok(()) };
-            table::copy(s, &mut source, &peer, &job.table).await?;
+            table::copy(s, &mut source, &peer, &job).await?;
             build(s, &mut builder, &job).await?;
             if let Snapshots::Own(applier) = &s.snapshots {
                 // The applier is gone only when the task is being ended.

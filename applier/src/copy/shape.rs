@@ -7,7 +7,10 @@ use pgrelay_core::{
 };
 use tokio_postgres::Client;
 
-use crate::{apply::peer_table::PeerTable, pg::server_error};
+use crate::{
+    apply::{partitioned, peer_table::PeerTable},
+    pg::server_error,
+};
 
 /// How a table crosses the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,9 @@ pub async fn read(source: &Client, peer: &Client, table: &TableName, exact: bool
     let rows = source.query(include_str!("../../../sql/query/source/copy_columns.sql"), &[&table.schema, &table.name]).await;
     let rows = rows.map_err(|e| server_error(e, &format!("read the columns of table \"{table}\"")))?;
     let target = PeerTable::read(peer, table).await?;
+    if target.partitioned {
+        return Err(partitioned(table));
+    }
     let changed = |message: String| {
         Error::new(Kind::ShapeChanged, message)
             .object(table.to_string())

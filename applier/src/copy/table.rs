@@ -3,16 +3,16 @@
 //! The lock comes before the snapshot: TRUNCATE and rewrites are not seen by snapshots. Bytes go from socket to socket,
 //! unread. Dropping the future at any point leaves both transactions to be rolled back.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use futures_util::{SinkExt, StreamExt, pin_mut};
 use pgrelay_core::{Lsn, Result, error::Kind, name::TableName};
 use tokio::{sync::oneshot, time::Instant};
 use tokio_postgres::{Client, Transaction};
 
-use super::{Setting, Snapshots, shape};
+use super::{Job, Setting, Snapshots, shape};
 use crate::{
-    apply::{CopyMessage, tables::Seen},
+    apply::{CopyMessage, standing, tables::Seen},
     pg::server_error,
     progress::TableState,
     store::{Event, Level},
@@ -25,7 +25,8 @@ const RETAKE_AFTER: Duration = Duration::from_millis(200);
 const TELL_AFTER: Duration = Duration::from_secs(5);
 
 /// Copies one table, unless its mark says that it is there.
-pub async fn copy(s: &Setting, source: &mut Client, peer: &Client, table: &TableName) -> Result<()> {
+pub async fn copy(s: &Setting, source: &mut Client, peer: &Client, job: &Job) -> Result<()> {
+    let table = &job.table;
     if is_done(s, peer, table).await? {
         return Ok(());
     }
@@ -34,9 +35,9 @@ pub async fn copy(s: &Setting, source: &mut Client, peer: &Client, table: &Table
     loop {
         ask(s, table).await;
         let transaction = begin(source, s, table).await?;
-        let seen = look(&transaction, table).await?;
+        let seen = look(&transaction, job).await?;
         if accepted(s, table, &seen).await {
-            let counts = rows(s, &transaction, peer, table, &seen).await;
+            let counts = rows(s, &transaction, peer, job, &seen).await;
             if counts.is_err() {
                 // The session goes on to nothing else: whatever the peer has of it must not stay open.
                 let _ = peer.batch_execute("ROLLBACK").await;
@@ -87,10 +88,16 @@ async fn begin<'a>(source: &'a mut Client, s: &Setting, table: &TableName) -> Re
     Ok(transaction)
 }
 
-async fn look(transaction: &Transaction<'_>, table: &TableName) -> Result<Seen> {
+async fn look(transaction: &Transaction<'_>, job: &Job) -> Result<Seen> {
+    let table = &job.table;
     // The statement's snapshot is the transaction's; the WAL position is read after it was taken.
-    let sql = "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text";
-    let row = transaction.query_one(sql, &[]).await.map_err(|e| server_error(e, &format!("take a snapshot for table \"{table}\"")))?;
+    let sql =
+        "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text, pg_catalog.to_regclass($1)::oid";
+    let row = transaction
+        .query_one(sql, &[&table.quoted()])
+        .await
+        .map_err(|e| server_error(e, &format!("take a snapshot for table \"{table}\"")))?;
+    standing::same_table(&HashMap::from([(table.clone(), job.oid)]), table, row.get::<_, Option<u32>>(2).unwrap_or_default())?;
     Ok(Seen { snapshot: row.get::<_, &str>(0).parse()?, visible_below: row.get::<_, &str>(1).parse::<Lsn>()? })
 }
 
@@ -120,7 +127,8 @@ async fn accepted(s: &Setting, table: &TableName, seen: &Seen) -> bool {
 }
 
 /// Moves the rows and writes the mark, in one transaction of the peer.
-async fn rows(s: &Setting, source: &Transaction<'_>, peer: &Client, table: &TableName, seen: &Seen) -> Result<()> {
+async fn rows(s: &Setting, source: &Transaction<'_>, peer: &Client, job: &Job, seen: &Seen) -> Result<()> {
+    let table = &job.table;
     s.progress.table(table, |t| (t.rows, t.bytes) = (0, 0));
     let shape = shape::read(source.client(), peer, table, s.exact).await?;
     let doing = format!("copy table \"{table}\"");
@@ -149,9 +157,13 @@ async fn rows(s: &Setting, source: &Transaction<'_>, peer: &Client, table: &Tabl
     }
     let written = to.finish().await.map_err(failed)? as i64;
     s.progress.table(table, |t| (t.rows, t.bytes) = (written, bytes));
-    let mark = "INSERT INTO pgrelay_peer.table_copy (task_key, schema_name, table_name, snapshot, visible_below, rows, bytes) \
-                VALUES ($1, $2, $3, $4, $5::text::pg_lsn, $6, $7)";
+    let mark = "INSERT INTO pgrelay_peer.table_copy (task_key, schema_name, table_name, table_oid, snapshot, visible_below, rows, bytes) \
+                VALUES ($1, $2, $3, $4, $5, $6::text::pg_lsn, $7, $8)";
     let (snapshot, below) = (seen.snapshot.to_string(), seen.visible_below.to_string());
-    peer.execute(mark, &[&s.names.origin, &table.schema, &table.name, &snapshot, &below, &written, &bytes]).await.map_err(failed)?;
-    peer.batch_execute("COMMIT").await.map_err(failed)
+    peer.execute(mark, &[&s.names.origin, &table.schema, &table.name, &job.oid, &snapshot, &below, &written, &bytes])
+        .await
+        .map_err(failed)?;
+    peer.batch_execute("COMMIT").await.map_err(failed)?;
+    s.progress.set_moved();
+    Ok(())
 }

@@ -23,6 +23,8 @@ pub struct ProgressRow {
     pub transactions: i64,
     /// Since the last write.
     pub changes: i64,
+    /// A position that the peer has reached.
+    pub on_peer: Option<Lsn>,
     /// Objects of the schema made so far.
     pub objects_done: Option<i32>,
     /// Objects of the schema to make.
@@ -55,6 +57,7 @@ impl Store {
     pub async fn progress(&self, task_id: i64, row: &ProgressRow) -> Result<()> {
         let text = |lsn: Option<Lsn>| lsn.map(|l| l.to_string());
         let (received, applied, confirmed) = (text(row.received), text(row.applied), text(row.confirmed));
+        let on_peer = text(row.on_peer);
         let sql = include_str!("../../../sql/store/write_progress.sql");
         self.write(
             "write the progress",
@@ -71,6 +74,7 @@ impl Store {
                 &row.changes,
                 &row.objects_done,
                 &row.objects_total,
+                &on_peer,
             ],
         )
         .await

@@ -1,7 +1,7 @@
 //! Tasks as the user wants them, and the state they are in.
 
 use pgrelay_core::{
-    Error, Result,
+    Error, Lsn, Result,
     error::Kind,
     name::{Selection, TableName},
     state::{Actual, Desired},
@@ -53,6 +53,8 @@ pub struct TaskRow {
     pub state: Actual,
     /// The last stage it has come to; none before anything was written on the peer.
     pub stage: Option<String>,
+    /// Both sides are being cleaned.
+    pub cleaning: bool,
 }
 
 impl TaskRow {
@@ -100,6 +102,7 @@ impl Store {
                 force: row.get("desired_force"),
                 state: Actual::parse(row.get("state")).ok_or_else(|| unknown_word(row.get("state")))?,
                 stage: row.get("stage"),
+                cleaning: row.get("cleaning"),
             })
         };
         rows.iter().map(read).collect()
@@ -131,6 +134,21 @@ impl Store {
     /// The task comes to a stage. Written before anything of the stage is done, so that a clean-up knows where to look.
     pub async fn set_stage(&self, id: i64, stage: &str) -> Result<()> {
         self.write("write the stage", "UPDATE pgrelay.task_actual SET stage = $2 WHERE task_id = $1", &[&id, &stage]).await.map(drop)
+    }
+
+    /// Clean-up begins. Written before the first thing is taken away.
+    pub async fn set_cleaning(&self, id: i64) -> Result<()> {
+        self.write("write that clean-up begins", "UPDATE pgrelay.task_actual SET cleaning = true WHERE task_id = $1", &[&id])
+            .await
+            .map(drop)
+    }
+
+    /// A position that the peer has reached, as far as the source knows.
+    pub async fn peer_position(&self, id: i64) -> Result<Option<Lsn>> {
+        let rows =
+            self.rows("read the peer's position", "SELECT peer_lsn::text FROM pgrelay.task_actual WHERE task_id = $1", &[&id]).await?;
+        let position: Option<String> = rows.first().and_then(|r| r.get(0));
+        position.map(|p| p.parse()).transpose()
     }
 
     /// Which of some tables the task's owner may not read.

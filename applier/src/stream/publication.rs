@@ -6,9 +6,8 @@
 //! be read.
 
 use pgrelay_core::{
-    Error, Result,
-    error::Kind,
-    name::{TableName, quote_ident},
+    Result,
+    name::{TableName, quote_ident, quote_literal},
     task::{Keyless, Names},
 };
 use tokio_postgres::{Client, error::SqlState};
@@ -69,6 +68,8 @@ pub async fn source_tables(source: &Client) -> Result<Vec<SourceTable>> {
 pub struct Published {
     /// Its name.
     pub table: TableName,
+    /// Its oid.
+    pub oid: u32,
     /// Updates and deletes are not carried.
     pub insert_only: bool,
 }
@@ -84,92 +85,103 @@ pub async fn published(source: &Client, names: &Names) -> Result<Option<Vec<Publ
         source.query(include_str!("../../../sql/query/source/published.sql"), &[&names.publication, &names.publication_insert_only]).await;
     let read = |row: &tokio_postgres::Row| Published {
         table: TableName::new(row.get::<_, &str>("schema_name"), row.get::<_, &str>("table_name")),
+        oid: row.get("oid"),
         insert_only: row.get("insert_only"),
     };
     Ok(Some(rows.map_err(|e| server_error(e, doing))?.iter().map(read).collect()))
 }
 
 /// Makes the publications, once. With `Keyless::Full` the replica identities first.
-pub async fn create(source: &mut Client, task_id: i64, names: &Names, tables: &[SourceTable], keyless: Keyless) -> Result<()> {
-    if published(source, names).await?.is_some() {
-        return Ok(());
-    }
+/// `all`: every table of the source; `tables`: those of the task.
+pub async fn create(
+    source: &Client,
+    task_id: i64,
+    names: &Names,
+    all: &[SourceTable],
+    tables: &[SourceTable],
+    keyless: Keyless,
+) -> Result<()> {
     let keyed = |t: &SourceTable| t.usable || (keyless == Keyless::Full && !t.partitioned);
     if keyless == Keyless::Full {
         for table in tables.iter().filter(|t| t.publishable && !t.usable && !t.partitioned) {
             set_identity_full(source, task_id, table).await?;
         }
     }
-    let transaction = source.transaction().await.map_err(|e| server_error(e, "create the publications"))?;
+    let mut sql = String::from("BEGIN; SET LOCAL lock_timeout = '500ms'; ");
     for (name, publish, with_keys) in
         [(&names.publication, "insert, update, delete, truncate", true), (&names.publication_insert_only, "insert, truncate", false)]
     {
         let list: Vec<String> = tables
             .iter()
-            .filter(|t| t.publishable && keyed(t) == with_keys && (!t.partitioned || whole(t, tables, &keyed)))
+            .filter(|t| t.publishable && keyed(t) == with_keys && (!t.partitioned || whole(t, all, tables, &keyed)))
             .map(|t| if t.partitioned { t.table.quoted() } else { format!("ONLY {}", t.table.quoted()) })
             .collect();
         let tables = if list.is_empty() { String::new() } else { format!(" FOR TABLE {}", list.join(", ")) };
-        let sql =
-            format!("CREATE PUBLICATION {}{tables} WITH (publish = '{publish}', publish_via_partition_root = false)", quote_ident(name));
-        transaction.batch_execute(&sql).await.map_err(|e| server_error(e, "create a publication"))?;
+        let name = quote_ident(name);
+        sql += &format!("CREATE PUBLICATION {name}{tables} WITH (publish = '{publish}', publish_via_partition_root = false); ");
     }
-    transaction.commit().await.map_err(|e| server_error(e, "create the publications"))
+    patiently(source, &(sql + "COMMIT"), "create the publications").await
 }
 
 /// A partitioned table is published itself, so that partitions made later are seen, only where that publishes nothing
-/// more than its partitions allow.
-fn whole(parent: &SourceTable, tables: &[SourceTable], keyed: &dyn Fn(&SourceTable) -> bool) -> bool {
-    let mut partitions = tables.iter().filter(|t| t.oid != parent.oid && t.ancestors.contains(&parent.oid));
-    partitions.all(|t| t.publishable && keyed(t) == keyed(parent))
+/// more than the task wants and its partitions allow.
+fn whole(parent: &SourceTable, all: &[SourceTable], tables: &[SourceTable], keyed: &dyn Fn(&SourceTable) -> bool) -> bool {
+    let mut partitions = all.iter().filter(|t| t.oid != parent.oid && t.ancestors.contains(&parent.oid));
+    partitions.all(|t| t.publishable && keyed(t) == keyed(parent) && tables.iter().any(|own| own.oid == t.oid))
 }
 
-/// Sets REPLICA IDENTITY FULL and writes down what was there. Never makes the application wait long for the lock.
-async fn set_identity_full(source: &mut Client, task_id: i64, table: &SourceTable) -> Result<()> {
-    let doing = format!("set the replica identity of table \"{}\"", table.table);
-    for attempt in 0.. {
-        let transaction = source.transaction().await.map_err(|e| server_error(e, &doing))?;
-        let sql = format!("SET LOCAL lock_timeout = '500ms'; ALTER TABLE ONLY {} REPLICA IDENTITY FULL", table.table.quoted());
-        match transaction.batch_execute(&sql).await {
-            Ok(()) => {
-                let sql = "INSERT INTO pgrelay.replica_identity (task_id, table_oid, identity_before, index_before) \
-                           VALUES ($1, $2, $3::text::\"char\", $4) ON CONFLICT DO NOTHING";
-                transaction
-                    .execute(sql, &[&task_id, &table.oid, &table.identity, &table.identity_index])
-                    .await
-                    .map_err(|e| server_error(e, &doing))?;
-                return transaction.commit().await.map_err(|e| server_error(e, &doing));
+/// Runs a transaction that sets a short `lock_timeout`, again and again until it gets its locks: whoever queues behind a
+/// lock that is waited for waits too, and the application must not.
+async fn patiently(source: &Client, sql: &str, doing: &str) -> Result<()> {
+    loop {
+        match source.batch_execute(sql).await {
+            Ok(()) => return Ok(()),
+            Err(e) => {
+                source.batch_execute("ROLLBACK").await.map_err(|e| server_error(e, doing))?;
+                if e.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
+                    return Err(server_error(e, doing));
+                }
             }
-            Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && attempt < 60 => {
-                drop(transaction);
-                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-            }
-            Err(e) => return Err(server_error(e, &doing).object(table.table.to_string())),
         }
+        tokio::time::sleep(RETRY_LOCK_AFTER).await;
     }
-    Err(Error::new(Kind::Internal, "unreachable end of a retry loop"))
+}
+
+/// Between two tries to get a lock.
+const RETRY_LOCK_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Sets REPLICA IDENTITY FULL and writes down what was there.
+async fn set_identity_full(source: &Client, task_id: i64, table: &SourceTable) -> Result<()> {
+    let index = table.identity_index.as_deref().map_or("NULL".to_owned(), quote_literal);
+    let sql = format!(
+        "BEGIN; SET LOCAL lock_timeout = '500ms'; ALTER TABLE ONLY {} REPLICA IDENTITY FULL; \
+         INSERT INTO pgrelay.replica_identity (task_id, table_oid, identity_before, index_before) \
+         VALUES ({task_id}, {}, {}, {index}) ON CONFLICT DO NOTHING; COMMIT",
+        table.table.quoted(),
+        table.oid,
+        quote_literal(&table.identity),
+    );
+    let doing = format!("set the replica identity of table \"{}\"", table.table);
+    patiently(source, &sql, &doing).await.map_err(|e| e.object(table.table.to_string()))
 }
 
 /// Takes the publications away and puts the replica identities back.
-pub async fn remove(source: &mut Client, task_id: i64, names: &Names) -> Result<()> {
+pub async fn remove(source: &Client, task_id: i64, names: &Names) -> Result<()> {
     for name in [&names.publication, &names.publication_insert_only] {
-        let sql = format!("DROP PUBLICATION IF EXISTS {}", quote_ident(name));
-        source.batch_execute(&sql).await.map_err(|e| server_error(e, "drop a publication"))?;
+        let sql = format!("BEGIN; SET LOCAL lock_timeout = '500ms'; DROP PUBLICATION IF EXISTS {}; COMMIT", quote_ident(name));
+        patiently(source, &sql, "drop a publication").await?;
     }
     let sql = include_str!("../../../sql/query/source/changed_identities.sql");
     let rows = source.query(sql, &[&task_id]).await.map_err(|e| server_error(e, "read the changed replica identities"))?;
     for row in rows {
         let (oid, table): (u32, Option<String>) = (row.get("table_oid"), row.get("table_name"));
-        let doing = "put a replica identity back";
-        let transaction = source.transaction().await.map_err(|e| server_error(e, doing))?;
-        if let Some(table) = table {
-            let clause: String = row.get("clause");
-            let sql = format!("SET LOCAL lock_timeout = '10s'; ALTER TABLE ONLY {table} REPLICA IDENTITY {clause}");
-            transaction.batch_execute(&sql).await.map_err(|e| server_error(e, doing).object(table))?;
-        }
-        let sql = "DELETE FROM pgrelay.replica_identity WHERE task_id = $1 AND table_oid = $2";
-        transaction.execute(sql, &[&task_id, &oid]).await.map_err(|e| server_error(e, doing))?;
-        transaction.commit().await.map_err(|e| server_error(e, doing))?;
+        let put_back = table.map(|table| format!("ALTER TABLE ONLY {table} REPLICA IDENTITY {};", row.get::<_, &str>("clause")));
+        let sql = format!(
+            "BEGIN; SET LOCAL lock_timeout = '500ms'; {} \
+             DELETE FROM pgrelay.replica_identity WHERE task_id = {task_id} AND table_oid = {oid}; COMMIT",
+            put_back.unwrap_or_default()
+        );
+        patiently(source, &sql, "put a replica identity back").await?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! The source first, so that it keeps no WAL while the peer cannot be reached. Every step may find its work done.
 
-use pgrelay_core::{Error, Result};
+use pgrelay_core::Result;
 use tokio_postgres::Client;
 
 use super::{context::Context, sequences::Positions};
@@ -17,22 +17,31 @@ use crate::{
 pub const LOCK_OWN_SCHEMA: &str = "SELECT pg_catalog.pg_advisory_xact_lock(31639403613249913)";
 
 /// Cleans both sides. With the user's `force` a peer that is gone is left, and what stays there is told.
+///
+/// A clone of the source has the task too, but not its slot: from there the peer, which works for the original, is not
+/// touched, unless the user says `force`.
 pub async fn run(c: &Context) -> Result<()> {
-    let mut source = c.source("clean-up").await?;
-    let begun = c.row.stage.is_some() || slot::find(&source, &c.names).await?.is_some() || c.has_moved();
-    let peer = if begun { Some(c.peer_plain("clean-up").await) } else { None };
+    let source = c.source("clean-up").await?;
+    let streamed = c.has_come_to("copy") && c.row.options()?.stages.stream;
+    let is_clone = c.store.lineage().await? != c.row.lineage
+        || (streamed && !c.is_cleaning() && !c.row.force && slot::find(&source, &c.names).await?.is_none());
+    let peer = if is_clone || !c.has_begun() { None } else { Some(c.peer_plain("clean-up").await) };
     if let Some(Ok(peer)) = &peer {
         end_peer_sessions(peer, &c.names.origin).await?;
         if publication::published(&source, &c.names).await?.is_some() {
             Positions::default().follow(&source, peer, c).await?;
         }
     }
+    c.begin_cleaning().await?;
     slot::remove(&source, &c.names).await?;
-    publication::remove(&mut source, c.row.id, &c.names).await?;
+    publication::remove(&source, c.row.id, &c.names).await?;
     match peer {
+        None if is_clone && c.has_begun() => {
+            leave(c, "This is not the source that the task was made on, or its slot is gone: another may work with the peer.").await
+        }
         None => Ok(()),
         Some(Ok(mut peer)) => clean_peer(&mut peer, &c.names.origin).await,
-        Some(Err(error)) if c.row.force => leave(c, &error).await,
+        Some(Err(error)) if c.row.force => leave(c, &error.message).await,
         Some(Err(error)) => Err(error),
     }
 }
@@ -64,11 +73,10 @@ async fn clean_peer(peer: &mut Client, key: &str) -> Result<()> {
     transaction.commit().await.map_err(failed)
 }
 
-async fn leave(c: &Context, error: &Error) -> Result<()> {
+async fn leave(c: &Context, why: &str) -> Result<()> {
     let key = &c.names.origin;
     let message = format!("the peer was left as it is: replication origins \"{key}\" and \"{key}_copy_…\", schema \"pgrelay_peer\"");
-    let event = Event::new(Level::Warning, "left_behind", message);
-    let event = Event { detail: Some(error.message.clone()), ..event };
-    c.event(event.hint("When the peer is back, drop them there with pg_replication_origin_drop() and DROP SCHEMA pgrelay_peer CASCADE."))
-        .await
+    let event = Event { detail: Some(why.to_owned()), ..Event::new(Level::Warning, "left_behind", message) };
+    let hint = "When nobody needs them any more: pgrelay.drop_task(…, force => true) from the source that made the task, or drop them there with pg_replication_origin_drop() and DROP SCHEMA pgrelay_peer CASCADE.";
+    c.event(event.hint(hint)).await
 }

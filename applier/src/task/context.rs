@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU8, Ordering},
 };
 
 use pgrelay_core::{Error, Result, error::Kind, state::Actual, task::Names};
@@ -26,6 +26,15 @@ pub struct Base {
     pub bell: watch::Receiver<u64>,
 }
 
+/// Place of a stage among the stages, from 1.
+fn rank(stage: &str) -> u8 {
+    match stage {
+        "schema" => 1,
+        "copy" => 2,
+        _ => 3,
+    }
+}
+
 /// One task, as long as the user's last command holds.
 pub struct Context {
     /// The source.
@@ -40,7 +49,8 @@ pub struct Context {
     pub names: Names,
     progress: Mutex<Arc<Progress>>,
     state: Mutex<Actual>,
-    moved: AtomicBool,
+    stage: AtomicU8,
+    cleaning: AtomicBool,
 }
 
 impl Context {
@@ -48,8 +58,10 @@ impl Context {
     pub fn new(base: Base, row: TaskRow) -> Context {
         let names = row.names();
         let state = Mutex::new(row.state);
+        let stage = AtomicU8::new(row.stage.as_deref().map_or(0, rank));
+        let cleaning = AtomicBool::new(row.cleaning);
         let Base { source, store, bell } = base;
-        Context { source, store, bell, row, names, progress: Mutex::default(), state, moved: AtomicBool::new(false) }
+        Context { source, store, bell, row, names, progress: Mutex::default(), state, stage, cleaning }
     }
 
     /// Progress of the try that is under way.
@@ -58,19 +70,40 @@ impl Context {
     }
 
     /// A new try begins.
-    pub fn progress_marks_reset(&self) {
+    pub fn reset_progress(&self) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
-        self.moved.store(false, Ordering::Relaxed);
     }
 
-    /// This try has done something that lasts.
-    pub fn move_on(&self) {
-        self.moved.store(true, Ordering::Relaxed);
+    /// Whether something may be on the peer: from here on nothing is prechecked, and a clean-up looks there.
+    pub fn has_begun(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether this try has done something that lasts.
-    pub fn has_moved(&self) -> bool {
-        self.moved.load(Ordering::Relaxed) || self.progress().stream_now().transactions > 0
+    /// Whether the task has come to a stage, in this try or before.
+    pub fn has_come_to(&self, stage: &'static str) -> bool {
+        self.stage.load(Ordering::Relaxed) >= rank(stage)
+    }
+
+    /// The task comes to a stage; it never goes back to an earlier one. Written before anything of the stage is done.
+    pub async fn stage(&self, stage: &'static str) -> Result<()> {
+        if self.has_come_to(stage) {
+            return Ok(());
+        }
+        self.store.set_stage(self.row.id, stage).await?;
+        self.stage.store(rank(stage), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether both sides are being cleaned, in this try or since before.
+    pub fn is_cleaning(&self) -> bool {
+        self.cleaning.load(Ordering::Relaxed)
+    }
+
+    /// Clean-up begins: from here on the task only cleans.
+    pub async fn begin_cleaning(&self) -> Result<()> {
+        self.store.set_cleaning(self.row.id).await?;
+        self.cleaning.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Moves the task to a state; an event when that is a change.

@@ -87,7 +87,7 @@ async fn work(c: &Context) -> Result<()> {
     };
     let mut retry = Retry::default();
     loop {
-        c.progress_marks_reset();
+        c.reset_progress();
         let both = async {
             tokio::select! {
                 ended = pipeline::run(c, &options) => ended,
@@ -98,7 +98,7 @@ async fn work(c: &Context) -> Result<()> {
             Ok(Outcome::Finished) => return c.state(Actual::Finished, None).await,
             Ok(Outcome::PrecheckFailed(error)) => return c.state(Actual::PrecheckFailed, Some(&error)).await,
             Ok(Outcome::ForeignSource(error)) => return c.state(Actual::Stopped, Some(&error)).await,
-            Err(error) => match retry.after(&error, &options, c.has_moved()) {
+            Err(error) => match retry.after(&error, &options, c.progress().has_moved()) {
                 Some(wait) => {
                     c.state(Actual::Retrying, Some(&error)).await?;
                     tokio::time::sleep(wait).await;

@@ -1,6 +1,9 @@
 //! The rows and the stream, with everything that goes on beside them.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use pgrelay_core::{
     Error, Result,
@@ -32,10 +35,11 @@ use crate::{
 
 /// Copies under one snapshot, for a task without a stream.
 pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()> {
-    c.store.set_stage(c.row.id, "copy").await?;
+    c.stage("copy").await?;
     c.state(Actual::Copying, None).await?;
     let mut source = c.source("snapshot").await?;
-    let tables: Vec<SourceTable> = tables_of(plan, &source).await?.into_iter().filter(|t| !t.partitioned).collect();
+    let all = publication::source_tables(&source).await?;
+    let tables: Vec<SourceTable> = tables_of(plan, &all).into_iter().filter(|t| !t.partitioned).collect();
     show(c, tables.iter(), &HashSet::new());
     let doing = "take the snapshot of the source";
     let failed = |e| server_error(e, doing);
@@ -48,7 +52,7 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
     }
     let snapshot: String = transaction.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await.map_err(failed)?.get(0);
     let setting = copy_setting(c, options, Snapshots::Shared(snapshot)).await?;
-    let jobs = tables.iter().map(|t| job(&t.table, plan)).collect();
+    let jobs = tables.iter().map(|t| job(&t.table, t.oid, plan)).collect();
     let copied = copy::run(&setting, jobs, options.copy_jobs);
     tokio::select! {
         ended = copied => ended?,
@@ -65,17 +69,25 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
 
 /// Copies while the stream runs, then streams until the task is told otherwise.
 pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Result<()> {
-    c.store.set_stage(c.row.id, "copy").await?;
-    c.state(Actual::Copying, None).await?;
-    let mut source = c.source("stream").await?;
-    let selected = tables_of(plan, &source).await?;
-    publication::create(&mut source, c.row.id, &c.names, &selected, options.keyless).await?;
+    c.state(if c.has_come_to("stream") { Actual::CatchingUp } else { Actual::Copying }, None).await?;
+    let source = c.source("stream").await?;
+    let all = publication::source_tables(&source).await?;
+    let selected = tables_of(plan, &all);
+    let published = match publication::published(&source, &c.names).await? {
+        Some(published) => published,
+        // Without its publications the slot cannot be read, or worse, reads as if nothing had been published.
+        None if slot::find(&source, &c.names).await?.is_some() => return Err(slot::lost(&c.names)),
+        None => {
+            publication::create(&source, c.row.id, &c.names, &all, &selected, options.keyless).await?;
+            publication::published(&source, &c.names).await?.unwrap_or_default()
+        }
+    };
     take_slot(c, &source).await?;
-    let published = publication::published(&source, &c.names).await?.unwrap_or_default();
+    c.stage("copy").await?;
     let insert_only: HashSet<TableName> = published.iter().filter(|p| p.insert_only).map(|p| p.table.clone()).collect();
-    let unlogged = selected.iter().filter(|t| !t.publishable && !t.partitioned).map(|t| t.table.clone());
-    let names: Vec<TableName> = published.iter().map(|p| p.table.clone()).chain(unlogged).collect();
-    show(c, selected.iter().filter(|t| names.contains(&t.table)), &insert_only);
+    let unlogged = selected.iter().filter(|t| !t.publishable && !t.partitioned).map(|t| (t.table.clone(), t.oid));
+    let known: HashMap<TableName, u32> = published.iter().map(|p| (p.table.clone(), p.oid)).chain(unlogged).collect();
+    show(c, all.iter().filter(|t| known.contains_key(&t.table)), &insert_only);
 
     let gate = Arc::new(Mutex::new(()));
     let setting = ApplySetting {
@@ -84,17 +96,17 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
         exact: options.stages.schema,
         progress: c.progress(),
         gate: gate.clone(),
+        at_least: c.store.peer_position(c.row.id).await?,
         source: Arc::new(c.source("snapshots").await?),
     };
-    let applier = Applier::open(setting, names.clone()).await?;
+    let applier = Applier::open(setting, known.clone()).await?;
     let (to_copy, at_one_position) = (applier.to_copy(), applier.one_position());
     let (speak, hear) = mpsc::channel(64);
     let copy_setting = copy_setting(c, options, Snapshots::Own(speak)).await?;
-    let jobs: Vec<Job> = to_copy.iter().map(|t| job(t, plan)).collect();
-    let unfinished = unfinished(&names, &to_copy, plan);
+    let (jobs, unfinished) = jobs(&known, &to_copy, plan);
 
     let mut parts: JoinSet<Result<()>> = JoinSet::new();
-    let streaming = stream(c.source.clone(), c.names.clone(), format!("pgrelay {} stream", c.row.id), applier, hear);
+    let streaming = stream(c.source.clone(), c.names.clone(), source_watch::stream_name(c), applier, hear);
     let building = copy_setting.clone();
     parts.spawn(async move {
         // Changes are found by keys, so the keys of tables that are there come first.
@@ -105,7 +117,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let workers = options.copy_jobs;
     parts.spawn(async move { copy::run(&copy_setting, jobs, workers).await });
     let finishing = finish_schema(c, plan, gate, at_one_position.clone());
-    let beside = async { tokio::try_join!(finishing, reporter::run(c, Some(at_one_position)), source_watch::run(c, &names)).map(drop) };
+    let beside = async { tokio::try_join!(finishing, reporter::run(c, Some(at_one_position)), source_watch::run(c, &known)).map(drop) };
     tokio::pin!(beside);
     loop {
         tokio::select! {
@@ -168,8 +180,7 @@ async fn finish_schema(c: &Context, plan: &Plan, gate: Arc<Mutex<()>>, mut at_on
     if at_one_position.wait_for(|at| *at).await.is_err() {
         return std::future::pending().await;
     }
-    c.move_on();
-    c.store.set_stage(c.row.id, "stream").await?;
+    c.stage("stream").await?;
     let mut peer = c.peer("schema").await?;
     let key = &c.names.origin;
     if !pipeline::is_done(&peer, key, "post_data_done").await? {
@@ -185,6 +196,7 @@ async fn finish_schema(c: &Context, plan: &Plan, gate: Arc<Mutex<()>>, mut at_on
             c.progress().set_objects(n + 1, items.len());
         }
         pipeline::set_done(&peer, key, "post_data_done").await?;
+        c.progress().set_moved();
         let message = format!("{} objects that follow the rows are on the peer", items.len());
         c.event(Event::new(Level::Info, "schema", message)).await?;
     }
@@ -206,11 +218,10 @@ async fn follow_sequences(c: &Context, source: &Client, peer: &Client) -> Result
 const SEQUENCES_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// The tables whose rows the plan moves, and the partitioned tables above them.
-async fn tables_of(plan: &Plan, source: &Client) -> Result<Vec<SourceTable>> {
+fn tables_of(plan: &Plan, all: &[SourceTable]) -> Vec<SourceTable> {
     let with_rows: HashSet<&TableName> = pipeline::tables_with_rows(plan).collect();
-    let all = publication::source_tables(source).await?;
     let parents: HashSet<u32> = all.iter().filter(|t| with_rows.contains(&t.table)).flat_map(|t| t.ancestors.iter().copied()).collect();
-    Ok(all.into_iter().filter(|t| with_rows.contains(&t.table) || (t.partitioned && parents.contains(&t.oid))).collect())
+    all.iter().filter(|t| with_rows.contains(&t.table) || (t.partitioned && parents.contains(&t.oid))).cloned().collect()
 }
 
 async fn copy_setting(c: &Context, options: &Options, snapshots: Snapshots) -> Result<CopySetting> {
@@ -226,14 +237,16 @@ async fn copy_setting(c: &Context, options: &Options, snapshots: Snapshots) -> R
     })
 }
 
-fn job(table: &TableName, plan: &Plan) -> Job {
+fn job(table: &TableName, oid: u32, plan: &Plan) -> Job {
     let after = plan.items.iter().filter(|i| matches!(&i.when, When::AfterTable(t) if t == table)).cloned().collect();
-    Job { table: table.clone(), after }
+    Job { table: table.clone(), oid, after }
 }
 
-/// Tables whose rows are there from an earlier try: their indexes may not be.
-fn unfinished(names: &[TableName], to_copy: &[TableName], plan: &Plan) -> Vec<Job> {
-    names.iter().filter(|t| !to_copy.contains(t)).map(|t| job(t, plan)).filter(|j| !j.after.is_empty()).collect()
+/// Tables to copy, and tables whose rows are there from an earlier try: their indexes may not be.
+fn jobs(known: &HashMap<TableName, u32>, to_copy: &[TableName], plan: &Plan) -> (Vec<Job>, Vec<Job>) {
+    let all = known.iter().map(|(table, oid)| job(table, *oid, plan));
+    let (to_copy, copied): (Vec<Job>, Vec<Job>) = all.partition(|job| to_copy.contains(&job.table));
+    (to_copy, copied.into_iter().filter(|job| !job.after.is_empty()).collect())
 }
 
 fn show<'a>(c: &Context, tables: impl Iterator<Item = &'a SourceTable>, insert_only: &HashSet<TableName>) {

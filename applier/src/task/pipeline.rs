@@ -14,6 +14,7 @@ use tokio_postgres::Client;
 
 use super::{cleanup, context::Context, moving};
 use crate::{
+    apply,
     pg::server_error,
     precheck, schema,
     store::{Event, Level},
@@ -38,17 +39,23 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
             .hint("Drop the task here and create it anew.");
         return Ok(Outcome::ForeignSource(error));
     }
-    if c.row.stage.is_none() && !has_begun(c).await? {
+    if c.is_cleaning() {
+        cleanup::run(c).await?;
+        return Ok(Outcome::Finished);
+    }
+    if !c.has_begun() {
         c.state(Actual::Prechecking, None).await?;
         if let Some(error) = check(c).await? {
             return Ok(Outcome::PrecheckFailed(error));
         }
     }
-    c.store.set_stage(c.row.id, "schema").await?;
-    c.state(Actual::Schema, None).await?;
+    c.stage("schema").await?;
+    if !c.has_come_to("copy") {
+        c.state(Actual::Schema, None).await?;
+    }
     let mut peer = c.peer("schema").await?;
     end_leftovers(&peer, &c.names.origin).await?;
-    begin_on_peer(&mut peer, &c.names.origin).await?;
+    begin_on_peer(c, &mut peer).await?;
     let mut plan = make_plan(c, options).await?;
     if !options.stages.schema {
         // The objects are there: only the rows of the plan are wanted.
@@ -136,18 +143,6 @@ async fn check(c: &Context) -> Result<Option<Error>> {
     Ok(Some(error))
 }
 
-/// Whether the peer knows the task. A peer that cannot be reached is the precheck's business.
-async fn has_begun(c: &Context) -> Result<bool> {
-    let Ok(peer) = c.peer_plain("precheck").await else { return Ok(false) };
-    let sql = "SELECT pg_catalog.to_regclass('pgrelay_peer.task') IS NOT NULL";
-    let doing = "look for the task on the peer";
-    if !peer.query_one(sql, &[]).await.map_err(|e| server_error(e, doing))?.get::<_, bool>(0) {
-        return Ok(false);
-    }
-    let rows = peer.query("SELECT FROM pgrelay_peer.task WHERE task_key = $1", &[&c.names.origin]).await;
-    Ok(!rows.map_err(|e| server_error(e, doing))?.is_empty())
-}
-
 /// Ends sessions of this task on the peer whose applier is gone: they hold origins and locks.
 async fn end_leftovers(peer: &Client, key: &str) -> Result<()> {
     let sql = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
@@ -157,13 +152,19 @@ async fn end_leftovers(peer: &Client, key: &str) -> Result<()> {
 }
 
 /// Makes pgrelay's own schema on the peer and the task's row in it, once.
-async fn begin_on_peer(peer: &mut Client, key: &str) -> Result<()> {
+///
+/// Errors: `PositionLost` when the row is gone from a peer that had it.
+async fn begin_on_peer(c: &Context, peer: &mut Client) -> Result<()> {
+    let key = &c.names.origin;
     let doing = "make pgrelay's own schema on the peer";
     let transaction = peer.transaction().await.map_err(|e| server_error(e, doing))?;
     transaction.batch_execute(cleanup::LOCK_OWN_SCHEMA).await.map_err(|e| server_error(e, doing))?;
     transaction.batch_execute(include_str!("../../../sql/peer/create.sql")).await.map_err(|e| server_error(e, doing))?;
     let sql = "INSERT INTO pgrelay_peer.task (task_key) VALUES ($1) ON CONFLICT DO NOTHING";
-    transaction.execute(sql, &[&key]).await.map_err(|e| server_error(e, doing))?;
+    let made = transaction.execute(sql, &[&key]).await.map_err(|e| server_error(e, doing))?;
+    if made > 0 && c.has_come_to("copy") {
+        return Err(apply::set_back());
+    }
     transaction.commit().await.map_err(|e| server_error(e, doing))
 }
 
@@ -175,7 +176,7 @@ async fn create_pre_data(c: &Context, peer: &mut Client, plan: &Plan) -> Result<
     let progress = c.progress();
     schema::carry_out(peer, &c.names.origin, &items, &mut |done| progress.set_objects(done, items.len())).await?;
     set_done(peer, &c.names.origin, "pre_data_done").await?;
-    c.move_on();
+    progress.set_moved();
     c.event(Event::new(Level::Info, "schema", format!("{} objects are on the peer", items.len()))).await
 }
 

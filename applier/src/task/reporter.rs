@@ -16,7 +16,7 @@ use super::context::Context;
 use crate::{
     pg::server_error,
     progress::{StreamProgress, TableProgress},
-    store::{ProgressRow, TableRow},
+    store::{Event, Level, ProgressRow, TableRow},
 };
 
 /// How often it is looked.
@@ -31,7 +31,8 @@ const RUNNING_LAG: Duration = Duration::from_secs(5);
 /// Reports for ever. Without `at_one_position` there is no stream.
 pub async fn run(c: &Context, at_one_position: Option<watch::Receiver<bool>>) -> Result<()> {
     let source = c.source("report").await?;
-    let mut reporter = Reporter { c, last: StreamProgress::default(), written: None, tables: HashMap::new(), lag: Lag::default() };
+    let mut reporter =
+        Reporter { c, last: StreamProgress::default(), written: None, tables: HashMap::new(), lag: Lag::default(), missing_told: false };
     loop {
         let streaming = at_one_position.as_ref().is_some_and(|at| *at.borrow());
         reporter.report(&source, streaming).await?;
@@ -51,6 +52,7 @@ struct Reporter<'a> {
     written: Option<(Instant, ProgressRow)>,
     tables: HashMap<TableName, TableProgress>,
     lag: Lag,
+    missing_told: bool,
 }
 
 impl Reporter<'_> {
@@ -58,6 +60,7 @@ impl Reporter<'_> {
         self.write_tables().await?;
         let progress = self.c.progress();
         let now = progress.stream_now();
+        let now_missing = now.deletes_missing;
         let lag = if streaming { Some(self.measure(source, &now).await?) } else { None };
         let objects = progress.objects();
         let row = ProgressRow {
@@ -69,6 +72,7 @@ impl Reporter<'_> {
             oldest_unapplied_commit: now.applying_since,
             transactions: now.transactions - self.last.transactions,
             changes: now.changes - self.last.changes,
+            on_peer: positive(now.on_peer),
             objects_done: objects.map(|o| o.0),
             objects_total: objects.map(|o| o.1),
         };
@@ -77,9 +81,21 @@ impl Reporter<'_> {
             self.last = now;
             self.written = Some((Instant::now(), row));
         }
+        self.tell_missing(now_missing).await?;
         let Some(lag) = lag else { return Ok(()) };
-        let state = if progress.schema_done() && lag.age < RUNNING_LAG { Actual::Running } else { Actual::CatchingUp };
+        let state = if progress.schema_done() && lag.caught_up && lag.age < RUNNING_LAG { Actual::Running } else { Actual::CatchingUp };
         if self.c.state_now() != state { self.c.state(state, None).await } else { Ok(()) }
+    }
+
+    /// Deletes that met no row change nothing, but say that somebody else has written on the peer.
+    async fn tell_missing(&mut self, missing: i64) -> Result<()> {
+        if missing == 0 || self.missing_told {
+            return Ok(());
+        }
+        self.missing_told = true;
+        let message = format!("{missing} or more deletes met no row on the peer");
+        let hint = "The rows were gone already. Nothing but pgrelay should write to the peer's tables.";
+        self.c.event(Event::new(Level::Warning, "delete_missing", message).hint(hint)).await
     }
 
     /// Positions alone move with every write of our own, so they are no news by themselves.
@@ -91,9 +107,19 @@ impl Reporter<'_> {
     }
 
     async fn measure(&mut self, source: &Client, now: &StreamProgress) -> Result<Behind> {
-        let row = source.query_one("SELECT pg_catalog.pg_current_wal_lsn()::text", &[]).await;
-        let wal: Lsn = row.map_err(|e| server_error(e, "read the source's WAL position"))?.get::<_, &str>(0).parse()?;
-        Ok(self.lag.measure(Instant::now(), wal, now.applied.unwrap_or_default()))
+        let sql = "SELECT pg_catalog.pg_current_wal_lsn()::text, \
+                   (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - timestamptz '2000-01-01 00:00:00+00') * 1000000)::bigint";
+        let row = source.query_one(sql, &[]).await.map_err(|e| server_error(e, "read the source's WAL position"))?;
+        let wal: Lsn = row.get::<_, &str>(0).parse()?;
+        let mut behind = self.lag.measure(Instant::now(), wal, now.applied.unwrap_or_default());
+        if let Some(since) = now.applying_since
+            && !behind.caught_up
+        {
+            // What was written before we came is as old as the commit that is being applied.
+            let age = row.get::<_, i64>(1).saturating_sub(since).max(0) as u64;
+            behind.age = behind.age.max(Duration::from_micros(age));
+        }
+        Ok(behind)
     }
 
     async fn write_tables(&mut self) -> Result<()> {
@@ -131,11 +157,14 @@ fn table_row(table: &TableName, p: &TableProgress) -> TableRow {
 struct Behind {
     bytes: i64,
     age: Duration,
+    /// Everything that was there when we came is applied; before that the age is only what we have seen of it.
+    caught_up: bool,
 }
 
 /// Positions of the source's WAL that are not applied, with the time each was first seen.
 #[derive(Debug, Default)]
 struct Lag {
+    began_at: Option<Lsn>,
     seen: VecDeque<(Instant, Lsn)>,
 }
 
@@ -144,6 +173,7 @@ const SEEN_AT_MOST: usize = 4096;
 
 impl Lag {
     fn measure(&mut self, at: Instant, wal: Lsn, applied: Lsn) -> Behind {
+        let caught_up = applied >= *self.began_at.get_or_insert(wal);
         while self.seen.front().is_some_and(|(_, lsn)| *lsn <= applied) {
             self.seen.pop_front();
         }
@@ -160,8 +190,9 @@ impl Lag {
         }
         match oldest {
             // What was there at the last look is applied: nothing older than a moment waits.
-            None => Behind { bytes: 0, age: Duration::ZERO },
-            Some((since, _)) => Behind { bytes: wal.0.saturating_sub(applied.0) as i64, age: at - since },
+            None if caught_up => Behind { bytes: 0, age: Duration::ZERO, caught_up },
+            None => Behind { bytes: wal.0.saturating_sub(applied.0) as i64, age: Duration::ZERO, caught_up },
+            Some((since, _)) => Behind { bytes: wal.0.saturating_sub(applied.0) as i64, age: at - since, caught_up },
         }
     }
 }
@@ -173,12 +204,22 @@ mod tests {
     #[test]
     fn lag_is_the_age_of_the_oldest_position_not_applied_and_none_on_an_idle_source() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let behind = |bytes, age| Behind { bytes, age, caught_up: true };
         let mut lag = Lag::default();
-        assert_eq!(lag.measure(start, Lsn(100), Lsn(100)).age, Duration::ZERO);
+        assert_eq!(lag.measure(start, Lsn(100), Lsn(100)), behind(0, Duration::ZERO));
         assert_eq!(lag.measure(start + second, Lsn(200), Lsn(100)).bytes, 0, "it has just been written");
-        assert_eq!(lag.measure(start + 3 * second, Lsn(300), Lsn(100)), Behind { bytes: 200, age: 2 * second });
-        assert_eq!(lag.measure(start + 4 * second, Lsn(300), Lsn(200)), Behind { bytes: 100, age: second });
-        assert_eq!(lag.measure(start + 5 * second, Lsn(300), Lsn(300)), Behind { bytes: 0, age: Duration::ZERO });
-        assert_eq!(lag.measure(start + 60 * second, Lsn(300), Lsn(300)), Behind { bytes: 0, age: Duration::ZERO });
+        assert_eq!(lag.measure(start + 3 * second, Lsn(300), Lsn(100)), behind(200, 2 * second));
+        assert_eq!(lag.measure(start + 4 * second, Lsn(300), Lsn(200)), behind(100, second));
+        assert_eq!(lag.measure(start + 5 * second, Lsn(300), Lsn(300)), behind(0, Duration::ZERO));
+        assert_eq!(lag.measure(start + 60 * second, Lsn(300), Lsn(300)), behind(0, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_backlog_from_before_is_not_caught_up_with_at_the_first_look() {
+        let start = Instant::now();
+        let mut lag = Lag::default();
+        assert_eq!(lag.measure(start, Lsn(900), Lsn(100)), Behind { bytes: 800, age: Duration::ZERO, caught_up: false });
+        assert!(!lag.measure(start, Lsn(950), Lsn(899)).caught_up);
+        assert!(lag.measure(start, Lsn(950), Lsn(900)).caught_up);
     }
 }

@@ -8,7 +8,7 @@ use pgrelay_core::{
     Result,
     name::{quote_literal, quote_qualified},
 };
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
 use super::context::Context;
 use crate::pg::server_error;
@@ -40,8 +40,12 @@ impl Positions {
                 format!("SELECT {s}::text, {n}::text, last_value, is_called FROM {}", quote_qualified(schema, name))
             });
             let sql = read.collect::<Vec<_>>().join(" UNION ALL ");
-            let rows = source.query(&sql, &[]).await.map_err(|e| server_error(e, "read the sequences"))?;
-            self.tell(peer, &rows).await?;
+            match source.query(&sql, &[]).await {
+                Ok(rows) => self.tell(peer, &rows).await?,
+                // One was dropped since they were listed: the next round does without it.
+                Err(e) if e.code() == Some(&SqlState::UNDEFINED_TABLE) => {}
+                Err(e) => return Err(server_error(e, "read the sequences")),
+            }
         }
         Ok(())
     }

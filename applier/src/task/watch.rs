@@ -1,6 +1,9 @@
 //! Looks at the source now and then: tables that came or went, sessions that a copy keeps waiting.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use pgrelay_core::{
     Error, Result,
@@ -14,7 +17,7 @@ use super::context::Context;
 use crate::{
     pg::server_error,
     store::{Event, Level},
-    stream::publication::{SourceTable, source_tables},
+    stream::publication::{SourceTable, published, source_tables},
 };
 
 /// How often sessions that wait for a copy's lock are looked for.
@@ -23,14 +26,16 @@ const QUEUES_EVERY: Duration = Duration::from_secs(1);
 /// How many of those go between two looks at the tables.
 const TABLES_EVERY: u32 = 5;
 
-/// Watches for ever. `names`: the task's tables.
+/// Watches for ever. `known`: the task's tables with their oids.
 ///
-/// Errors: `ShapeChanged` when a partition came whose rows the stream does not bring.
-pub async fn run(c: &Context, names: &[TableName]) -> Result<()> {
+/// Errors: `ShapeChanged` when a partition came whose rows the stream does not bring, `PositionLost` when a table was
+/// taken out of the task's publications.
+pub async fn run(c: &Context, known: &HashMap<TableName, u32>) -> Result<()> {
     let source = c.source("watch").await?;
     let mut told = HashSet::new();
     loop {
-        tables(c, &source, names, &mut told).await?;
+        tables(c, &source, known, &mut told).await?;
+        synchronous(c, &source, &mut told).await?;
         for _ in 0..TABLES_EVERY {
             lock_queues(c, &source, &mut told).await?;
             tokio::time::sleep(QUEUES_EVERY).await;
@@ -38,15 +43,16 @@ pub async fn run(c: &Context, names: &[TableName]) -> Result<()> {
     }
 }
 
-async fn tables(c: &Context, source: &Client, names: &[TableName], told: &mut HashSet<String>) -> Result<()> {
+async fn tables(c: &Context, source: &Client, known: &HashMap<TableName, u32>, told: &mut HashSet<String>) -> Result<()> {
     let now = source_tables(source).await?;
     let selection = c.row.selection()?;
     // Partitions of a table of the task belong to it, whatever they are called.
-    let parents: HashSet<u32> = now.iter().filter(|t| names.contains(&t.table)).flat_map(|t| t.ancestors.iter().copied()).collect();
+    let ours = |t: &SourceTable| known.get(&t.table) == Some(&t.oid);
+    let parents: HashSet<u32> = now.iter().filter(|t| ours(t)).flat_map(|t| t.ancestors.iter().copied()).collect();
     let selected = |t: &SourceTable| {
         selection.matches(&t.table.schema, &t.table.name) || (t.is_partition && t.ancestors.iter().any(|a| parents.contains(a)))
     };
-    for table in now.iter().filter(|t| !t.partitioned && !names.contains(&t.table) && selected(t)) {
+    for table in now.iter().filter(|t| !t.partitioned && !ours(t) && selected(t)) {
         let finding = Finding {
             item: "new_table",
             severity: Severity::Error,
@@ -64,17 +70,46 @@ async fn tables(c: &Context, source: &Client, names: &[TableName], told: &mut Ha
             .hint("Stop the task and start it anew, or detach the partition on the source."));
         }
     }
-    for name in names.iter().filter(|n| !now.iter().any(|t| t.table == **n)) {
-        let finding = Finding {
-            item: "dropped_table",
-            severity: Severity::Warning,
-            object: name.to_string(),
-            message: format!("table \"{name}\" is gone from the source; its rows stay on the peer"),
-            fix: Some(format!("DROP TABLE {} on the peer, when it is not needed there.", name.quoted())),
-        };
-        tell(c, told, "dropped_table", finding).await?;
+    let published = published(source, &c.names).await?.unwrap_or_default();
+    for (name, oid) in known {
+        match now.iter().find(|t| t.oid == *oid) {
+            None => tell(c, told, "dropped_table", dropped(name)).await?,
+            Some(table) if table.publishable && !published.iter().any(|p| p.oid == *oid) => {
+                return Err(Error::new(Kind::PositionLost, format!("table \"{name}\" was taken out of the task's publications"))
+                    .object(name.to_string())
+                    .hint("Its changes since then are not on the peer. Stop the task, empty the table on the peer, and start anew."));
+            }
+            Some(_) => {}
+        }
     }
     Ok(())
+}
+
+fn dropped(name: &TableName) -> Finding {
+    Finding {
+        item: "dropped_table",
+        severity: Severity::Warning,
+        object: name.to_string(),
+        message: format!("table \"{name}\" is gone from the source; its rows stay on the peer"),
+        fix: Some(format!("DROP TABLE {} on the peer, when it is not needed there.", name.quoted())),
+    }
+}
+
+/// The application must never wait for the peer: not even because a setting names our connection by accident.
+async fn synchronous(c: &Context, source: &Client, told: &mut HashSet<String>) -> Result<()> {
+    let sql = "SELECT FROM pg_catalog.pg_stat_replication WHERE application_name = $1 AND sync_state <> 'async'";
+    let rows = source.query(sql, &[&stream_name(c)]).await.map_err(|e| server_error(e, "look at the source's standbys"))?;
+    if !rows.is_empty() && told.insert("synchronous".to_owned()) {
+        let message = "synchronous_standby_names makes commits on the source wait for the peer";
+        let hint = "Name the standbys in synchronous_standby_names, without '*'.";
+        c.event(Event::new(Level::Warning, "synchronous", message).hint(hint)).await?;
+    }
+    Ok(())
+}
+
+/// The name of the task's walsender.
+pub fn stream_name(c: &Context) -> String {
+    format!("pgrelay {} stream", c.row.id)
 }
 
 async fn tell(c: &Context, told: &mut HashSet<String>, event: &'static str, finding: Finding) -> Result<()> {

@@ -144,6 +144,8 @@ pub struct ReplicationFacts {
     pub max_slot_wal_keep_size: i64,
     /// In milliseconds, 0 for none.
     pub wal_sender_timeout: i64,
+    /// The setting.
+    pub synchronous_standby_names: String,
     /// In seconds, from 18 on; 0 for none.
     pub idle_replication_slot_timeout: Option<i64>,
     /// Prepared transactions of any database.

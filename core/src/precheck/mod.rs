@@ -35,6 +35,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("wal_senders", server::wal_senders),
     ("slot_limits", server::slot_limits),
     ("wal_sender_timeout", server::wal_sender_timeout),
+    ("synchronous_standby_names", server::synchronous_standby_names),
     ("replication_origins", server::replication_origins),
     ("connections", server::connections),
     ("encoding", server::encoding),

@@ -150,6 +150,25 @@ pub(super) fn wal_sender_timeout(facts: &Facts, out: &mut Vec<Finding>) {
     });
 }
 
+pub(super) fn synchronous_standby_names(facts: &Facts, out: &mut Vec<Finding>) {
+    const ITEM: &str = "synchronous_standby_names";
+    if !facts.options.stages.stream {
+        return;
+    }
+    let names = &facts.source.replication.synchronous_standby_names;
+    let any = names.split([',', '(', ')', ' ', '"']).any(|name| name == "*");
+    out.push(if any {
+        error(
+            ITEM,
+            SOURCE,
+            "synchronous_standby_names takes any connection for a standby: commits on the source would wait for the peer",
+            "ALTER SYSTEM SET synchronous_standby_names = 'standby1, standby2'; -- the names of the standbys; then SELECT pg_reload_conf();",
+        )
+    } else {
+        ok(ITEM, SOURCE, "commits on the source do not wait for the peer".to_owned())
+    });
+}
+
 pub(super) fn replication_origins(facts: &Facts, out: &mut Vec<Finding>) {
     const ITEM: &str = "replication_origins";
     let Ok(peer) = &facts.peer else { return };

@@ -44,7 +44,7 @@ fn object(kind: &str, name: &str) -> ObjectFacts {
 fn well() -> Facts {
     let replication = serde_json::from_value(json!({
         "wal_level": "logical", "max_replication_slots": 2, "slots": [{"name": "other", "active_pid": 7}], "max_wal_senders": 2,
-        "walsenders": [7], "max_slot_wal_keep_size": -1, "wal_sender_timeout": 60000, "idle_replication_slot_timeout": null,
+        "walsenders": [7], "max_slot_wal_keep_size": -1, "wal_sender_timeout": 60000, "synchronous_standby_names": "", "idle_replication_slot_timeout": null,
         "prepared": [], "transactions": [], "sees_all_sessions": true, "large_objects": 0, "applier_member": true,
         "own_slot": "own"
     }));
@@ -201,6 +201,8 @@ fn what_the_stream_needs_of_the_source() {
     nothing(|f| f.source.replication.idle_replication_slot_timeout = Some(0));
     warning("wal_sender_timeout", "60s", |f| f.source.replication.wal_sender_timeout = 500);
     nothing(|f| f.source.replication.wal_sender_timeout = 0);
+    error("synchronous_standby_names", "standby1", |f| f.source.replication.synchronous_standby_names = "ANY 1 (a, *)".into());
+    nothing(|f| f.source.replication.synchronous_standby_names = "FIRST 1 (a, \"b*\")".into());
     let open = |age| TransactionFacts { pid: 42, database: Some("app".into()), age };
     warning("long_transactions", "pg_terminate_backend(42)", |f| f.source.replication.transactions = vec![open(10), open(100)]);
     nothing(|f| f.source.replication.transactions = vec![open(59)]);

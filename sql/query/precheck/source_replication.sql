@@ -12,6 +12,7 @@ SELECT pg_catalog.jsonb_build_object(
             FROM pg_catalog.pg_stat_get_wal_senders() w), '[]'),
         'max_slot_wal_keep_size', (SELECT s.setting::bigint FROM pg_catalog.pg_settings s WHERE s.name = 'max_slot_wal_keep_size'),
         'wal_sender_timeout', (SELECT s.setting::bigint FROM pg_catalog.pg_settings s WHERE s.name = 'wal_sender_timeout'),
+        'synchronous_standby_names', pg_catalog.current_setting('synchronous_standby_names'),
         'idle_replication_slot_timeout', (
             SELECT s.setting::bigint * CASE s.unit WHEN 'min' THEN 60 ELSE 1 END
             FROM pg_catalog.pg_settings s

@@ -1,0 +1,95 @@
+//! What stands on the peer of a task: the only thing that decides where to go on.
+
+use std::collections::HashMap;
+
+use pgrelay_core::{
+    Error, Lsn, Result,
+    error::Kind,
+    name::{TableName, quote_literal},
+};
+use tokio_postgres::Client;
+
+use super::tables::Seen;
+use crate::pg::server_error;
+
+/// The task's row on the peer.
+pub struct Standing {
+    /// Every table stands at `position`.
+    pub one_position: bool,
+    /// Everything the source committed before is here.
+    pub position: Lsn,
+}
+
+/// A table whose rows are on the peer.
+pub struct Copied {
+    /// Its name when it was copied.
+    pub table: TableName,
+    /// Its oid on the source.
+    pub oid: u32,
+    /// What its copy saw.
+    pub seen: Seen,
+    /// Its changes up to here are applied.
+    pub position: Lsn,
+}
+
+impl Standing {
+    /// Reads the task's row. The caller owns the origin, so no other session can still change it.
+    pub async fn read(peer: &Client, key: &str) -> Result<Standing> {
+        let sql = "SELECT one_position, position::text FROM pgrelay_peer.task WHERE task_key = $1";
+        let row = peer.query_one(sql, &[&key]).await.map_err(|e| server_error(e, "read the task's position on the peer"))?;
+        Ok(Standing { one_position: row.get(0), position: row.get::<_, &str>(1).parse()? })
+    }
+}
+
+/// The tables whose rows are there.
+pub async fn copied(peer: &Client, key: &str) -> Result<Vec<Copied>> {
+    let sql = "SELECT schema_name, table_name, table_oid, snapshot, visible_below::text, position::text \
+               FROM pgrelay_peer.table_copy WHERE task_key = $1";
+    let rows = peer.query(sql, &[&key]).await.map_err(|e| server_error(e, "read the copied tables"))?;
+    let read = |row: &tokio_postgres::Row| {
+        let seen = Seen { snapshot: row.get::<_, &str>(3).parse()?, visible_below: row.get::<_, &str>(4).parse()? };
+        let table = TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1));
+        Ok(Copied { table, oid: row.get(2), seen, position: row.get::<_, &str>(5).parse()? })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Whether a table found under a name is the one that the task knows by it.
+///
+/// Errors: `ShapeChanged` when it was renamed, made again, or came later.
+pub fn same_table(known: &HashMap<TableName, u32>, table: &TableName, oid: u32) -> Result<()> {
+    let changed = |message: String| Error::new(Kind::ShapeChanged, message).object(table.to_string());
+    match known.get(table) {
+        Some(own) if *own == oid => Ok(()),
+        Some(_) => Err(changed(format!("table \"{table}\" is not the table of this name that the task began with"))
+            .hint("It was dropped and made again, or two tables changed names. Stop the task and start it anew.")),
+        None => match known.iter().find(|(_, own)| **own == oid) {
+            Some((before, _)) => Err(renamed(before, table)),
+            None => Err(changed(format!("table \"{table}\" came to the publication after the task began"))
+                .detail("Rows that it may have had before are not on the peer.")
+                .hint("Stop the task and start it anew, or take the table out of its partitioned table on the source.")),
+        },
+    }
+}
+
+/// A table of the task has another name on the source now.
+pub fn renamed(before: &TableName, now: &TableName) -> Error {
+    Error::new(Kind::ShapeChanged, format!("table \"{before}\" was renamed to \"{now}\" on the source"))
+        .object(now.to_string())
+        .hint("Rename it back, or stop the task and start it anew.")
+}
+
+/// Moves a table's own position.
+pub fn move_table(key: &str, table: &TableName, position: Lsn) -> String {
+    format!(
+        "UPDATE pgrelay_peer.table_copy SET position = '{position}' WHERE task_key = {} AND schema_name = {} AND table_name = {}",
+        quote_literal(key),
+        quote_literal(&table.schema),
+        quote_literal(&table.name)
+    )
+}
+
+/// Moves the task's one position.
+pub fn move_task(key: &str, position: Lsn) -> String {
+    format!("UPDATE pgrelay_peer.task SET one_position = true, position = '{position}' WHERE task_key = {}", quote_literal(key))
+}
