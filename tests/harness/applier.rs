@@ -27,9 +27,14 @@ impl Applier {
 
     /// As `start`, with variables in its environment.
     pub fn start_with(source: &Cluster, db: &str, args: &[&str], env: &[(&str, &str)]) -> Applier {
+        Applier::start_for(&source.dsn(db), args, env)
+    }
+
+    /// Starts it with a connection string of the test's own.
+    pub fn start_for(source: &str, args: &[&str], env: &[(&str, &str)]) -> Applier {
         let folder = TempFolder::new();
         let mut applier = Applier {
-            source: source.dsn(db),
+            source: source.to_string(),
             args: args.iter().map(|a| a.to_string()).collect(),
             env: env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             folder,
