@@ -10,7 +10,10 @@ mod items;
 pub(crate) mod lookup;
 mod select;
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use crate::{
     catalog::{Address, Catalog, class},
@@ -66,6 +69,8 @@ pub struct Item {
     pub kind: String,
     /// Unique within the plan: `table shop.orders`, `constraint orders_pkey on shop.orders`.
     pub identity: String,
+    /// The object in the catalogs it was read from, or an address derived from it.
+    pub object: Address,
     /// When the applier carries it out.
     pub when: When,
     /// The SQL, one or more statements that run in one transaction; everything in it is qualified. Empty for `When::Copy`.
@@ -88,6 +93,8 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     pub(crate) roles: BTreeSet<String>,
     pub(crate) extensions: BTreeSet<(String, String)>,
+    pub(crate) low_level: BTreeSet<String>,
+    pub(crate) left_out: BTreeSet<TableName>,
 }
 
 impl Plan {
@@ -100,45 +107,85 @@ impl Plan {
     pub fn extensions(&self) -> BTreeSet<(String, String)> {
         self.extensions.clone()
     }
+
+    /// Identities of its functions in C and of the server itself, which a peer can only have with their library.
+    pub fn low_level(&self) -> &BTreeSet<String> {
+        &self.low_level
+    }
+
+    /// Tables that are selected and left out, since the peer lacks what they need.
+    pub fn left_out(&self) -> &BTreeSet<TableName> {
+        &self.left_out
+    }
+}
+
+/// Why the peer cannot have an object, and what would mend that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// What is so, as it follows the object's identity: `could not access file "x"`.
+    pub reason: String,
+    /// The SQL or the step that mends it.
+    pub fix: Option<String>,
+}
+
+/// What the peer lacks, by identity.
+pub type Lacks = BTreeMap<String, Lack>;
+
+/// What is known of the peer that a plan is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer<'l> {
+    /// Nothing: functions in C and of the server itself, outside extensions, are carried, each with a warning.
+    Unknown,
+    /// It has everything that the plan's objects need.
+    HasAll,
+    /// It cannot have these objects, nor what depends on them.
+    Lacks(&'l Lacks),
 }
 
 /// What a plan may do beyond the options of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
+pub struct Rules<'l> {
     /// What becomes of objects that cannot be carried.
     pub not_movable: NotMovable,
-    /// C and internal functions outside extensions are made all the same: the peer has their libraries.
-    pub low_level_functions: bool,
+    /// Which those are.
+    pub peer: Peer<'l>,
 }
 
-/// The plan of a task: what `selection` takes from `catalog`, in order, and what it leaves out.
+/// The plan of a task for a peer that is not known: what `selection` takes from `catalog`, in order.
 pub fn plan(catalog: &Catalog, selection: &Selection, options: &Options) -> Plan {
-    plan_by_rules(catalog, selection, Rules { not_movable: options.not_movable, low_level_functions: false })
+    plan_by_rules(catalog, selection, Rules { not_movable: options.not_movable, peer: Peer::Unknown })
 }
 
 /// The same under `rules`.
-pub fn plan_by_rules(catalog: &Catalog, selection: &Selection, rules: Rules) -> Plan {
+pub fn plan_by_rules(catalog: &Catalog, selection: &Selection, rules: Rules<'_>) -> Plan {
     let lookup = Lookup::new(catalog);
     let mut draft = ddl::draft(&lookup);
-    if rules.low_level_functions {
-        draft.nodes.iter_mut().for_each(|n| n.not_movable = None);
+    if let Peer::Lacks(lacks) = rules.peer {
+        draft.nodes.iter_mut().for_each(|n| n.lack = lacks.get(&n.identity).cloned());
     }
     let mut attached = attach::Attached::new(catalog, &mut draft);
     let mut graph = graph::build(catalog, draft, hints::body_needs);
     let mut findings = std::mem::take(&mut graph.findings);
-    let taken = select::take(&graph, catalog, selection, rules.not_movable, &mut findings);
+    let (taken, barred) = select::take(&graph, catalog, selection, rules.not_movable, &mut findings);
+    if rules.peer == Peer::Unknown {
+        select::warn_of_low_level(&graph, &taken, &mut findings);
+    }
     attached.resolve(&graph, &mut findings);
     let items = items::make(&graph, &lookup, &taken, &attached, &mut findings);
     let named = |at: &usize| taken[*at] != select::Taken::No;
     let roles = (0..taken.len()).filter(named).flat_map(|at| graph.nodes[at].roles.iter().cloned()).collect();
+    let low_level = (0..taken.len()).filter(named).map(|at| &graph.nodes[at]).filter(|n| n.low_level.is_some());
+    let low_level = low_level.map(|n| n.identity.clone()).collect();
     let extensions = catalog.extensions.iter().filter(|x| {
         let node = graph.resolver.node(Address::new(class::EXTENSION, x.object.oid));
         node.is_some_and(|at| taken[at] != select::Taken::No)
     });
     let extensions = extensions.map(|x| (x.object.name.clone(), x.version.clone())).collect();
+    let out = graph.nodes.iter().zip(&barred).filter(|(n, barred)| **barred && n.rank == draft::rank::TABLE);
+    let left_out = out.map(|(n, _)| TableName::new(&n.schema, &n.name)).collect();
     findings.extend(attach::tablespaces(catalog, &graph, &taken));
     if selection.include.contains(&Pattern::All) {
         findings.extend(catalog.others.iter().map(attach::not_carried));
     }
-    Plan { items, findings, roles, extensions }
+    Plan { items, findings, roles, extensions, low_level, left_out }
 }

@@ -22,6 +22,15 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.object (
 );
 COMMENT ON TABLE pgrelay_peer.object IS 'What a task has made here, each row written in the transaction that made it.';
 
+CREATE TABLE IF NOT EXISTS pgrelay_peer.left_out (
+    task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
+    identity text NOT NULL,
+    reason text NOT NULL,
+    fix text,
+    PRIMARY KEY (task_key, identity)
+);
+COMMENT ON TABLE pgrelay_peer.left_out IS 'What this server could not have when the task began, written in the transaction that made the task''s row: as long as the task lives neither this nor what needs it is made, copied or streamed.';
+
 CREATE TABLE IF NOT EXISTS pgrelay_peer.table_copy (
     task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
     schema_name text NOT NULL,

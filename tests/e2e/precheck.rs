@@ -90,7 +90,8 @@ fn names() -> Names {
 }
 
 fn planned(objects: &[(&str, &str)]) -> PlanFacts {
-    PlanFacts { objects: objects.iter().map(|(kind, name)| ObjectFacts { kind: kind.to_string(), name: name.to_string() }).collect() }
+    let object = |(kind, name): &(&str, &str)| ObjectFacts { kind: kind.to_string(), name: name.to_string() };
+    PlanFacts { objects: objects.iter().map(object).collect(), ..PlanFacts::default() }
 }
 
 fn items(findings: &[Finding]) -> Vec<(&str, &str)> {

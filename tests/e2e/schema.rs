@@ -6,20 +6,20 @@ use std::process::Command;
 
 use pgrelay_applier::schema::{carry_out, read_catalog};
 use pgrelay_core::name::Selection;
-use pgrelay_core::plan::{Item, Plan, Rules, plan_by_rules};
+use pgrelay_core::plan::{Item, Lack, Lacks, Peer, Plan, Rules, plan_by_rules};
 use pgrelay_core::task::NotMovable;
 use pgrelay_tests::{Cluster, ClusterOptions};
 
 const PEER_TABLES: &str = include_str!("../../sql/peer/create.sql");
 const KEY: &str = "schema_test";
-const EVERYTHING: Rules = Rules { not_movable: NotMovable::Report, low_level_functions: true };
+const EVERYTHING: Rules = Rules { not_movable: NotMovable::Report, peer: Peer::HasAll };
 
 /// One server; source and peer are two of its databases, so that both see the same roles.
 async fn server() -> Cluster {
     Cluster::start(ClusterOptions { name: "schema".to_string(), ..ClusterOptions::default() }).await
 }
 
-async fn plan_of(server: &Cluster, db: &str, selection: &Selection, rules: Rules) -> Plan {
+async fn plan_of(server: &Cluster, db: &str, selection: &Selection, rules: Rules<'_>) -> Plan {
     let source = server.connect(db).await;
     let catalog = read_catalog(&source).await.expect("read the catalog");
     plan_by_rules(&catalog, selection, rules)
@@ -155,21 +155,34 @@ async fn a_selection_brings_what_it_needs_and_says_what_it_leaves_out() {
 }
 
 #[tokio::test]
-async fn internal_functions_are_named_with_what_hangs_on_them() {
+async fn what_the_peer_lacks_is_left_out_with_what_hangs_on_it_and_what_only_that_needs() {
     let server = server().await;
     server.create_db("low").await;
-    let sql = "CREATE FUNCTION add(int, int) RETURNS int LANGUAGE internal IMMUTABLE AS 'int4pl';
-        CREATE TABLE t (id int DEFAULT add(1, 2)); CREATE VIEW v AS SELECT * FROM t;";
+    let sql = "CREATE SCHEMA s; CREATE SCHEMA other; CREATE TABLE other.lookup (id int PRIMARY KEY);
+        CREATE FUNCTION s.add(int, int) RETURNS int LANGUAGE internal IMMUTABLE AS 'int4pl';
+        CREATE FUNCTION s.twice(int) RETURNS int LANGUAGE sql AS 'SELECT s.add($1, $1)';
+        CREATE TABLE s.t (id int PRIMARY KEY, n int DEFAULT s.add(1, 2)); CREATE VIEW s.v AS SELECT t.* FROM s.t JOIN other.lookup USING (id);
+        CREATE TABLE s.stays (id int PRIMARY KEY REFERENCES s.t);";
     server.psql("low", sql).await;
-    let rules = Rules { low_level_functions: false, ..EVERYTHING };
-    let plan = plan_of(&server, "low", &Selection::all(), rules).await;
+    let selection = Selection::parse(&["s.*".to_string()], &[]).expect("valid");
+    let plan = plan_of(&server, "low", &selection, Rules { peer: Peer::Unknown, ..EVERYTHING }).await;
+    let warned: Vec<&str> = plan.findings.iter().filter(|f| f.item == "low_level_function").map(|f| f.message.as_str()).collect();
+    assert!(warned.len() == 1 && warned[0].contains("table s.t"), "{warned:?}");
+    assert!(plan.items.iter().any(|i| i.identity == "view s.v"), "without a peer everything is shown");
+
+    let lack = Lack { reason: "no such library".into(), fix: None };
+    let function = plan.low_level().first().expect("one").clone();
+    let lacks = Lacks::from([(function, lack)]);
+    let plan = plan_of(&server, "low", &selection, Rules { not_movable: NotMovable::Skip, peer: Peer::Lacks(&lacks) }).await;
     let found: Vec<&str> = plan.findings.iter().filter(|f| f.item == "not_movable").map(|f| f.message.as_str()).collect();
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(
-        found[0].contains("function public.add") && found[0].contains("table public.t") && found[0].contains("view public.v"),
-        "{found:?}"
-    );
-    assert!(!plan.items.iter().any(|i| i.identity.contains("public.t")));
+    for named in ["function s.add", "no such library", "table s.t,", "view s.v", "stays_id_fkey", "their text names it: function s.twice"] {
+        assert!(found[0].contains(named), "{named}: {found:?}");
+    }
+    let there: Vec<&str> = plan.items.iter().map(|i| i.identity.as_str()).collect();
+    assert!(there.contains(&"table s.stays") && there.contains(&"rows of table s.stays"), "{there:?}");
+    assert!(!there.iter().any(|i| i.contains("s.t") && !i.contains("s.stays") && !i.contains("s.twice")), "{there:?}");
+    assert!(!there.iter().any(|i| i.contains("other")), "only the view needed it: {there:?}");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::pg::server_error;
 const BATCH: usize = 200;
 
 /// What every batch runs under: bodies may name what comes later, and nothing goes where the source's did not.
-const SETTINGS: &str =
+pub(super) const SETTINGS: &str =
     "SET LOCAL check_function_bodies = off; SET LOCAL default_tablespace = ''; SET LOCAL default_table_access_method = 'heap'";
 
 /// Makes what is not marked yet, in the order given, a mark with each; then runs the `then` of each, one transaction apiece.

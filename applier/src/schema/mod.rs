@@ -5,7 +5,9 @@
 //! where it stopped, and takes nothing for its own that somebody else made.
 
 mod carry_out;
+mod probe;
 mod read;
 
 pub use carry_out::carry_out;
+pub use probe::probe;
 pub use read::read_catalog;

@@ -5,6 +5,7 @@
 
 mod cleanup;
 mod context;
+mod lacks;
 mod moving;
 mod pipeline;
 mod reporter;

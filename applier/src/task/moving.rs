@@ -117,7 +117,8 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let workers = options.copy_jobs;
     parts.spawn(async move { copy::run(&copy_setting, jobs, workers).await });
     let finishing = finish_schema(c, plan, gate, at_one_position.clone());
-    let beside = async { tokio::try_join!(finishing, reporter::run(c, Some(at_one_position)), source_watch::run(c, &known)).map(drop) };
+    let watching = source_watch::run(c, &known, plan.left_out());
+    let beside = async { tokio::try_join!(finishing, reporter::run(c, Some(at_one_position)), watching).map(drop) };
     tokio::pin!(beside);
     loop {
         tokio::select! {

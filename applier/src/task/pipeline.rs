@@ -2,17 +2,18 @@
 
 use pgrelay_core::{
     Error, Result,
+    catalog::Catalog,
     error::Kind,
     finding::{Finding, Severity},
     name::{Pattern, TableName},
-    plan::{Item, Plan, When, plan},
+    plan::{Item, Lacks, Peer, Plan, Rules, When, plan_by_rules},
     precheck::{Facts, Lineage as LineageFacts, PlanFacts},
     state::Actual,
     task::{Options, Stages},
 };
 use tokio_postgres::Client;
 
-use super::{cleanup, context::Context, moving};
+use super::{cleanup, context::Context, lacks, moving};
 use crate::{
     apply,
     pg::server_error,
@@ -43,10 +44,12 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
         cleanup::run(c).await?;
         return Ok(Outcome::Finished);
     }
+    let mut found = None;
     if !c.has_begun() {
         c.state(Actual::Prechecking, None).await?;
-        if let Some(error) = check(c).await? {
-            return Ok(Outcome::PrecheckFailed(error));
+        match check(c).await? {
+            Ok(lacks) => found = Some(lacks),
+            Err(error) => return Ok(Outcome::PrecheckFailed(error)),
         }
     }
     c.stage("schema").await?;
@@ -55,8 +58,20 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
     }
     let mut peer = c.peer("schema").await?;
     end_leftovers(&peer, &c.names.origin).await?;
-    begin_on_peer(c, &mut peer).await?;
-    let mut plan = make_plan(c, options).await?;
+    let catalog = read_source(c).await?;
+    let lacks = match (lacks::of_task(&peer, &c.names.origin).await?, found) {
+        (Some(lacks), _) => lacks,
+        (None, found) => {
+            let lacks = match found {
+                Some(lacks) => lacks,
+                None => lacks::look(c, options, &catalog).await?,
+            };
+            begin_on_peer(c, &mut peer, &lacks).await?;
+            lacks
+        }
+    };
+    let mut plan = make_plan(c, options, &catalog, &lacks)?;
+    drop(catalog);
     if !options.stages.schema {
         // The objects are there: only the rows of the plan are wanted.
         plan.items.retain(|item| matches!(item.when, When::Copy(_)));
@@ -72,28 +87,45 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
     Ok(Outcome::Finished)
 }
 
-/// The plan of the task's schema, from the source's catalogs as they are now.
-pub async fn make_plan(c: &Context, options: &Options) -> Result<Plan> {
+/// The catalogs of the source as they are now.
+pub async fn read_source(c: &Context) -> Result<Catalog> {
     let source = c.source("plan").await?;
     // Rendering takes short locks; a table that the application has locked must not stop the task without a word.
     source.batch_execute("SET lock_timeout = '10s'").await.map_err(|e| server_error(e, "read the catalog of the source"))?;
-    let catalog = schema::read_catalog(&source).await?;
-    Ok(plan(&catalog, &c.row.selection()?, options))
+    schema::read_catalog(&source).await
 }
 
-/// Gathers the facts of both sides and judges them. Writes nothing.
-pub async fn findings(c: &Context) -> Result<Vec<Finding>> {
+/// The plan of the task's schema for a peer that lacks `lacks`. A task that makes nothing there lacks nothing.
+pub fn make_plan(c: &Context, options: &Options, catalog: &Catalog, lacks: &Lacks) -> Result<Plan> {
+    let peer = if options.stages.schema { Peer::Lacks(lacks) } else { Peer::HasAll };
+    Ok(plan_by_rules(catalog, &c.row.selection()?, Rules { not_movable: options.not_movable, peer }))
+}
+
+/// Gathers the facts of both sides and judges them; also what the peer lacks. Writes nothing that lasts.
+pub async fn findings(c: &Context) -> Result<(Vec<Finding>, Lacks)> {
     let options = c.row.options()?;
-    let plan = make_plan(c, &options).await?;
+    let catalog = read_source(c).await?;
+    let peer = async {
+        let mut peer = c.peer_plain("precheck").await?;
+        let facts = precheck::gather_peer(&peer, &c.names.origin).await?;
+        let lacks = match lacks::of_task(&peer, &c.names.origin).await? {
+            Some(lacks) => lacks,
+            None => lacks::find(&mut peer, c, &options, &catalog, &facts).await?,
+        };
+        Ok((facts, lacks))
+    };
+    let (peer, lacks) = match peer.await {
+        Ok((facts, lacks)) => (Ok(facts), lacks),
+        Err(error) => (Err(precheck::unreachable(&error)), Lacks::new()),
+    };
+    let plan = make_plan(c, &options, &catalog, &lacks)?;
+    drop(catalog);
     let mut selection = c.row.selection()?;
-    // What comes along because a selected object needs it is looked at as well.
+    // What comes along because a selected object needs it is looked at as well, and what is left out is not.
     selection.include.extend(tables_with_rows(&plan).cloned().map(Pattern::Table));
+    selection.exclude.extend(plan.left_out().iter().cloned().map(Pattern::Table));
     let source = c.source("precheck").await?;
     let source_facts = precheck::gather_source(&source, &selection, &c.names).await?;
-    let peer = async {
-        let peer = c.peer_plain("precheck").await?;
-        precheck::gather_peer(&peer, &c.names.origin).await
-    };
     let lineage = LineageFacts {
         system_identifier: c.row.lineage.system_identifier,
         database_oid: c.row.lineage.database_oid,
@@ -102,7 +134,7 @@ pub async fn findings(c: &Context) -> Result<Vec<Finding>> {
     let facts_of_plan = options.stages.schema;
     let facts = Facts {
         source: source_facts,
-        peer: peer.await.map_err(|e| precheck::unreachable(&e)),
+        peer,
         options,
         lineage: Some(lineage),
         plan: if facts_of_plan { PlanFacts::from_plan(&plan) } else { PlanFacts::default() },
@@ -110,7 +142,7 @@ pub async fn findings(c: &Context) -> Result<Vec<Finding>> {
     let mut findings = pgrelay_core::precheck::run(&facts);
     findings.extend(owner_may_read(c, &plan).await?);
     findings.extend(plan.findings);
-    Ok(findings)
+    Ok((findings, lacks))
 }
 
 /// The tables whose rows a plan moves.
@@ -131,16 +163,16 @@ async fn owner_may_read(c: &Context, plan: &Plan) -> Result<Vec<Finding>> {
     Ok(c.store.unreadable(&c.row, &tables).await?.iter().map(finding).collect())
 }
 
-/// The precheck of a start: an error when the task must not begin.
-async fn check(c: &Context) -> Result<Option<Error>> {
-    let findings = findings(c).await?;
+/// The precheck of a start: an error when the task must not begin, else what the peer lacks.
+async fn check(c: &Context) -> Result<std::result::Result<Lacks, Error>> {
+    let (findings, lacks) = findings(c).await?;
     c.store.findings(c.row.id, &findings).await?;
     let errors: Vec<&Finding> = findings.iter().filter(|f| f.severity == Severity::Error).collect();
-    let Some(first) = errors.first() else { return Ok(None) };
+    let Some(first) = errors.first() else { return Ok(Ok(lacks)) };
     let error = Error::new(Kind::Configuration, format!("the precheck found {} error(s), the first: {}", errors.len(), first.message))
         .object(first.object.clone())
         .hint("See pgrelay.finding for each error and its fix, then call pgrelay.resume_task().");
-    Ok(Some(error))
+    Ok(Err(error))
 }
 
 /// Ends sessions of this task on the peer whose applier is gone: they hold origins and locks.
@@ -151,10 +183,10 @@ async fn end_leftovers(peer: &Client, key: &str) -> Result<()> {
     peer.execute(sql, &[&key]).await.map(drop).map_err(|e| server_error(e, "end old sessions on the peer"))
 }
 
-/// Makes pgrelay's own schema on the peer and the task's row in it, once.
+/// Makes pgrelay's own schema on the peer and the task's row in it, once, and writes down what it leaves out.
 ///
 /// Errors: `PositionLost` when the row is gone from a peer that had it.
-async fn begin_on_peer(c: &Context, peer: &mut Client) -> Result<()> {
+async fn begin_on_peer(c: &Context, peer: &mut Client, lacks: &Lacks) -> Result<()> {
     let key = &c.names.origin;
     let doing = "make pgrelay's own schema on the peer";
     let transaction = peer.transaction().await.map_err(|e| server_error(e, doing))?;
@@ -164,6 +196,9 @@ async fn begin_on_peer(c: &Context, peer: &mut Client) -> Result<()> {
     let made = transaction.execute(sql, &[&key]).await.map_err(|e| server_error(e, doing))?;
     if made > 0 && c.has_come_to("copy") {
         return Err(apply::set_back());
+    }
+    if made > 0 {
+        lacks::write(&transaction, key, lacks).await?;
     }
     transaction.commit().await.map_err(|e| server_error(e, doing))
 }

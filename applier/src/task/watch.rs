@@ -1,7 +1,7 @@
 //! Looks at the source now and then: tables that came or went, sessions that a copy keeps waiting.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -26,15 +26,15 @@ const QUEUES_EVERY: Duration = Duration::from_secs(1);
 /// How many of those go between two looks at the tables.
 const TABLES_EVERY: u32 = 5;
 
-/// Watches for ever. `known`: the task's tables with their oids.
+/// Watches for ever. `known`: the task's tables with their oids; `left_out`: tables that the peer cannot have.
 ///
 /// Errors: `ShapeChanged` when a partition came whose rows the stream does not bring, `PositionLost` when a table was
 /// taken out of the task's publications.
-pub async fn run(c: &Context, known: &HashMap<TableName, u32>) -> Result<()> {
+pub async fn run(c: &Context, known: &HashMap<TableName, u32>, left_out: &BTreeSet<TableName>) -> Result<()> {
     let source = c.source("watch").await?;
     let mut told = HashSet::new();
     loop {
-        tables(c, &source, known, &mut told).await?;
+        tables(c, &source, known, left_out, &mut told).await?;
         synchronous(c, &source, &mut told).await?;
         for _ in 0..TABLES_EVERY {
             lock_queues(c, &source, &mut told).await?;
@@ -43,7 +43,13 @@ pub async fn run(c: &Context, known: &HashMap<TableName, u32>) -> Result<()> {
     }
 }
 
-async fn tables(c: &Context, source: &Client, known: &HashMap<TableName, u32>, told: &mut HashSet<String>) -> Result<()> {
+async fn tables(
+    c: &Context,
+    source: &Client,
+    known: &HashMap<TableName, u32>,
+    left_out: &BTreeSet<TableName>,
+    told: &mut HashSet<String>,
+) -> Result<()> {
     let now = source_tables(source).await?;
     let selection = c.row.selection()?;
     // Partitions of a table of the task belong to it, whatever they are called.
@@ -52,7 +58,8 @@ async fn tables(c: &Context, source: &Client, known: &HashMap<TableName, u32>, t
     let selected = |t: &SourceTable| {
         selection.matches(&t.table.schema, &t.table.name) || (t.is_partition && t.ancestors.iter().any(|a| parents.contains(a)))
     };
-    for table in now.iter().filter(|t| !t.partitioned && !ours(t) && selected(t)) {
+    let expected = |t: &SourceTable| ours(t) || left_out.contains(&t.table);
+    for table in now.iter().filter(|t| !t.partitioned && !expected(t) && selected(t)) {
         let finding = Finding {
             item: "new_table",
             severity: Severity::Error,

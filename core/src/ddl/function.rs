@@ -34,8 +34,7 @@ fn function<'a>(f: &'a Function) -> Node<'a> {
         .role(o.owner.as_ref());
     node.body = f.body.as_deref();
     if f.kind != "a" && (f.language == "c" || f.language == "internal") {
-        let language = if f.language == "c" { "C" } else { "the internal language" };
-        node.not_movable = Some(format!("is written in {language} and belongs to no extension"));
+        node.low_level = Some(if f.language == "c" { "C" } else { "the internal language" });
     }
     node
 }

@@ -37,7 +37,8 @@ fn schema<'a>(schema: &'a Schema) -> Node<'a> {
 fn node<'a>(extension: &'a Extension) -> Node<'a> {
     let o = &extension.object;
     let schema = if extension.schema_is_member { String::new() } else { format!(" SCHEMA {}", quote_ident(&o.schema)) };
-    let ddl = format!("CREATE EXTENSION {}{schema} VERSION {};", quote_ident(&o.name), literal(&extension.version));
+    // One that is there is taken as it is: the precheck has looked at its version.
+    let ddl = format!("CREATE EXTENSION IF NOT EXISTS {}{schema} VERSION {};", quote_ident(&o.name), literal(&extension.version));
     let mut node = Node::new(Address::new(class::EXTENSION, o.oid), "extension", rank::EXTENSION, "", &o.name, ddl);
     if !extension.schema_is_member {
         node.schema = o.schema.clone();

@@ -4,7 +4,7 @@ use crate::{
     catalog::{Address, Table, Type, View, class},
     finding::Finding,
     name::TableName,
-    plan::When,
+    plan::{Lack, When},
 };
 
 /// Where a kind stands among equals: DESIGN section 5, then what only hangs on others.
@@ -67,8 +67,10 @@ pub(crate) struct Node<'a> {
     pub needs: Vec<Address>,
     /// Text of a function whose dependencies PostgreSQL does not know.
     pub body: Option<&'a str>,
+    /// It is a function that needs a library of the peer's server: in which language.
+    pub low_level: Option<&'static str>,
     /// Why it cannot be carried.
-    pub not_movable: Option<String>,
+    pub lack: Option<Lack>,
     /// Roles that must exist on the peer.
     pub roles: Vec<String>,
     /// The table whose rows it waits to find: a foreign key to it, left out when it is not selected.
@@ -94,7 +96,8 @@ impl<'a> Node<'a> {
             follows: None,
             needs: vec![],
             body: None,
-            not_movable: None,
+            low_level: None,
+            lack: None,
             roles: vec![],
             references: None,
             note: None,

@@ -424,6 +424,8 @@ pub struct PeerTableFacts {
 pub struct PlanFacts {
     /// In the order of the plan.
     pub objects: Vec<ObjectFacts>,
+    /// Roles that its DDL names, as owners, grantors, grantees or otherwise.
+    pub roles: BTreeSet<String>,
 }
 
 impl PlanFacts {
@@ -433,7 +435,7 @@ impl PlanFacts {
             let name = item.identity.strip_prefix(item.kind.as_str())?.strip_prefix(' ')?;
             (!item.ddl.is_empty() || item.then.is_some()).then(|| ObjectFacts { kind: item.kind.clone(), name: name.to_owned() })
         };
-        PlanFacts { objects: plan.items.iter().filter_map(object).collect() }
+        PlanFacts { objects: plan.items.iter().filter_map(object).collect(), roles: plan.roles() }
     }
 }
 

@@ -14,6 +14,7 @@ mod tables;
 mod tests;
 
 pub use facts::*;
+pub use objects::lacking_extensions;
 
 use crate::finding::{Finding, Severity};
 

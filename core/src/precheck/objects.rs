@@ -1,11 +1,12 @@
 //! What is on the peer already, and what the plan needs there and does not find.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{ExtensionFacts, Facts, PEER, PeerObject, PeerTableFacts, TableFacts, error, ok, warning};
+use super::{ExtensionFacts, Facts, PEER, PeerFacts, PeerObject, PeerTableFacts, RoleNeeded, TableFacts, error, ok, warning};
 use crate::{
     finding::Finding,
     name::{quote_ident, quote_literal, quote_qualified},
+    plan::{Lack, Lacks},
 };
 
 /// Which of PostgreSQL's name spaces a kind of object takes a name in: relation, type, routine, schema.
@@ -116,7 +117,9 @@ pub(super) fn peer_roles(facts: &Facts, out: &mut Vec<Finding>) {
         return;
     }
     let before = out.len();
-    for needed in &facts.source.roles {
+    let owners = facts.source.roles.iter().map(|r| r.name.as_str());
+    let named = facts.plan.roles.iter().filter(|r| !owners.clone().any(|o| o == *r)).map(|r| RoleNeeded { name: r.clone(), owns: false });
+    for needed in facts.source.roles.iter().cloned().chain(named) {
         if peer.rights.roles.iter().any(|r| r.name == needed.name) {
             continue;
         }
@@ -125,7 +128,7 @@ pub(super) fn peer_roles(facts: &Facts, out: &mut Vec<Finding>) {
             let grant = format!(" GRANT {role} TO {};", quote_ident(&peer.server.role.name));
             ("owns objects", format!("CREATE ROLE {role};{}", if peer.server.role.superuser { "" } else { grant.as_str() }))
         } else {
-            ("has rights on objects", format!("CREATE ROLE {role};"))
+            ("has rights on objects, or is named by them,", format!("CREATE ROLE {role};"))
         };
         out.push(error(
             ITEM,
@@ -154,8 +157,18 @@ pub(super) fn extensions(facts: &Facts, out: &mut Vec<Finding>) {
         }
     }
     if out.len() == before {
-        out.push(ok(ITEM, PEER, "the peer has, or can create, every extension in the source's version or a later one"));
+        out.push(ok(ITEM, PEER, "the peer has, or can create, every extension that the task makes, in the source's version or a later one"));
     }
+}
+
+/// Which extensions, by name and the source's version, the peer cannot have.
+pub fn lacking_extensions(peer: &PeerFacts, needed: &BTreeSet<(String, String)>) -> Lacks {
+    let lack = |(name, version): &(String, String)| {
+        let found = peer.rights.extensions.iter().find(|e| e.name == *name);
+        let (reason, fix) = extension(name, version, found, &peer.server.role.name)?;
+        Some((format!("extension {name}"), Lack { reason, fix: Some(fix) }))
+    };
+    needed.iter().filter_map(lack).collect()
 }
 
 /// What is wrong with one extension on the peer, and its fix.

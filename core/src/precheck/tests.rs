@@ -83,6 +83,7 @@ fn well() -> Facts {
                 object("table", "shop.orders"),
                 object("schema", "public"),
             ],
+            roles: ["ann".to_string(), "bob".to_string()].into(),
         },
     }
 }

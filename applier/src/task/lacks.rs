@@ -1,0 +1,66 @@
+//! What the peer lacks: looked for once, before anything is written there, and kept with the task's row on the peer.
+//!
+//! A task that is resumed must not plan otherwise than before: a library that is installed meanwhile changes nothing for it.
+
+use pgrelay_core::{
+    Result,
+    catalog::Catalog,
+    plan::{Lack, Lacks, Peer, Rules, plan_by_rules},
+    precheck::{PeerFacts, lacking_extensions},
+    task::Options,
+};
+use tokio_postgres::{Client, Transaction};
+
+use super::context::Context;
+use crate::{pg::server_error, precheck, schema};
+
+/// What the task leaves out, when it has begun on the peer.
+pub async fn of_task(peer: &Client, key: &str) -> Result<Option<Lacks>> {
+    let failed = |e| server_error(e, "read what the task leaves out");
+    let there = "SELECT pg_catalog.to_regclass('pgrelay_peer.left_out') IS NOT NULL";
+    if !peer.query_one(there, &[]).await.map_err(failed)?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let rows = peer.query(include_str!("../../../sql/query/peer/left_out.sql"), &[&key]).await.map_err(failed)?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let lack = |row: &tokio_postgres::Row| {
+        let identity: Option<String> = row.get("identity");
+        identity.map(|identity| (identity, Lack { reason: row.get("reason"), fix: row.get("fix") }))
+    };
+    Ok(Some(rows.iter().filter_map(lack).collect()))
+}
+
+/// Looks at the peer: which extensions it cannot have, which functions it refuses. Nothing that lasts is written there.
+pub async fn look(c: &Context, options: &Options, catalog: &Catalog) -> Result<Lacks> {
+    let mut peer = c.peer_plain("precheck").await?;
+    let facts = precheck::gather_peer(&peer, &c.names.origin).await?;
+    find(&mut peer, c, options, catalog, &facts).await
+}
+
+/// As `look`, with the facts at hand.
+pub async fn find(peer: &mut Client, c: &Context, options: &Options, catalog: &Catalog, facts: &PeerFacts) -> Result<Lacks> {
+    if !options.stages.schema {
+        return Ok(Lacks::new());
+    }
+    let selection = c.row.selection()?;
+    let whole = plan_by_rules(catalog, &selection, Rules { not_movable: options.not_movable, peer: Peer::HasAll });
+    let mut lacks = lacking_extensions(facts, &whole.extensions());
+    if whole.low_level().is_empty() || facts.server.in_recovery || facts.server.read_only {
+        return Ok(lacks);
+    }
+    let plan = plan_by_rules(catalog, &selection, Rules { not_movable: options.not_movable, peer: Peer::Lacks(&lacks) });
+    lacks.extend(schema::probe(peer, &plan).await?);
+    Ok(lacks)
+}
+
+/// Writes down what the task leaves out, in the transaction that makes its row.
+pub async fn write(transaction: &Transaction<'_>, key: &str, lacks: &Lacks) -> Result<()> {
+    let identities: Vec<&str> = lacks.keys().map(String::as_str).collect();
+    let reasons: Vec<&str> = lacks.values().map(|l| l.reason.as_str()).collect();
+    let fixes: Vec<Option<&str>> = lacks.values().map(|l| l.fix.as_deref()).collect();
+    let sql = include_str!("../../../sql/peer/leave_out.sql");
+    let written = transaction.execute(sql, &[&key, &identities, &reasons, &fixes]).await;
+    written.map(drop).map_err(|e| server_error(e, "write down what the task leaves out"))
+}
