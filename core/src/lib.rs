@@ -15,6 +15,7 @@ pub mod precheck;
 pub mod snapshot;
 pub mod state;
 pub mod task;
+pub mod verify;
 
 pub use error::{Error, Result};
 pub use lsn::Lsn;

@@ -391,6 +391,7 @@ fn the_plan_gives_kinds_and_names() {
         section: Section::PreData,
         kind: kind.into(),
         identity: identity.into(),
+        object: crate::catalog::Address::new(0, 0),
         when: When::BeforeData,
         ddl: ddl.into(),
         then: None,
