@@ -48,7 +48,8 @@ async fn an_ordinary_role_with_the_documented_rights_moves_a_database() {
     );
     source.psql("app", &start).await;
     wait_until("the task to run", MINUTE, async || {
-        let sql = "SELECT state || coalesce(' ' || error, '') || coalesce(' ' || (SELECT string_agg(concat_ws(' ', item, object, message), '; ')
+        let sql =
+            "SELECT state || coalesce(' ' || error, '') || coalesce(' ' || (SELECT string_agg(concat_ws(' ', item, object, message), '; ')
                    FROM pgrelay.finding WHERE severity = 'error'), '') FROM pgrelay.task_status";
         let seen: String = client.query_one(sql, &[]).await.map_err(|e| e.to_string())?.get(0);
         if seen == "running" { Ok(()) } else { Err(seen) }

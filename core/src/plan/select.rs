@@ -63,13 +63,7 @@ pub(crate) fn take(
 }
 
 /// Decides for every node but the `barred` ones, which no other one needs.
-fn take_without(
-    graph: &Graph<'_>,
-    catalog: &Catalog,
-    selection: &Selection,
-    barred: &[bool],
-    findings: &mut Vec<Finding>,
-) -> Vec<Taken> {
+fn take_without(graph: &Graph<'_>, catalog: &Catalog, selection: &Selection, barred: &[bool], findings: &mut Vec<Finding>) -> Vec<Taken> {
     let all = selection.include.contains(&Pattern::All);
     let picked = |(at, n): (usize, &Node<'_>)| if barred[at] { Taken::No } else { root(n, selection, all) };
     let mut taken: Vec<Taken> = graph.nodes.iter().enumerate().map(picked).collect();

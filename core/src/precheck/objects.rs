@@ -157,7 +157,11 @@ pub(super) fn extensions(facts: &Facts, out: &mut Vec<Finding>) {
         }
     }
     if out.len() == before {
-        out.push(ok(ITEM, PEER, "the peer has, or can create, every extension that the task makes, in the source's version or a later one"));
+        out.push(ok(
+            ITEM,
+            PEER,
+            "the peer has, or can create, every extension that the task makes, in the source's version or a later one",
+        ));
     }
 }
 
