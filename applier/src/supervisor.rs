@@ -44,10 +44,7 @@ pub async fn run(source: &str, mut shutdown: watch::Receiver<bool>) -> Result<()
     let mut instance = None;
     loop {
         let began = Instant::now();
-        let ended = tokio::select! {
-            ended = serve(&source, &mut instance, shutdown.clone()) => ended,
-            _ = shutdown.wait_for(|s| *s) => return Ok(()),
-        };
+        let ended = serve(&source, &mut instance, shutdown.clone()).await;
         let error = match ended {
             Ok(()) => return Ok(()),
             Err(error) if error.class() == Class::Never && error.kind != Kind::UndefinedObject => return Err(error),
@@ -64,18 +61,17 @@ pub async fn run(source: &str, mut shutdown: watch::Receiver<bool>) -> Result<()
     }
 }
 
+/// Works until the shutdown, which gives the lease back.
 async fn serve(source: &Endpoint, instance: &mut Option<Instance>, mut shutdown: watch::Receiver<bool>) -> Result<()> {
-    let (client, notifications) = connect_listening(source, "pgrelay applier", &[]).await?;
-    let store = Store::new(client.into());
-    check_extension(&store).await?;
-    store.client().batch_execute("LISTEN pgrelay").await.map_err(|e| server_error(e, "listen on the source"))?;
-    if instance.is_none() {
-        *instance = Some(introduce(&store).await?);
-    }
+    let (store, notifications) = tokio::select! {
+        attached = attach(source, instance) => attached?,
+        _ = shutdown.wait_for(|s| *s) => return Ok(()),
+    };
     let Some(instance) = instance else { return Ok(()) };
-    store.register(instance).await?;
-    tracing::info!(source = source.describe(), "attached");
-    await_lease(&store, instance).await?;
+    tokio::select! {
+        leased = await_lease(&store, instance) => leased?,
+        _ = shutdown.wait_for(|s| *s) => return store.release_lease(instance).await,
+    }
     tracing::info!("working: this applier holds the lease");
     let (ring, bell) = watch::channel(0);
     let base = Base { source: source.clone(), store: store.clone(), bell };
@@ -90,6 +86,22 @@ async fn serve(source: &Endpoint, instance: &mut Option<Instance>, mut shutdown:
         tracing::info!("ended: the lease is given back");
     }
     worked
+}
+
+/// Connects, and announces this applier.
+async fn attach(source: &Endpoint, instance: &mut Option<Instance>) -> Result<(Store, mpsc::UnboundedReceiver<Notification>)> {
+    let (client, notifications) = connect_listening(source, "pgrelay applier", &[]).await?;
+    let store = Store::new(client.into());
+    check_extension(&store).await?;
+    store.client().batch_execute("LISTEN pgrelay").await.map_err(|e| server_error(e, "listen on the source"))?;
+    let known = match instance.take() {
+        Some(known) => known,
+        None => introduce(&store).await?,
+    };
+    store.register(&known).await?;
+    *instance = Some(known);
+    tracing::info!(source = source.describe(), "attached");
+    Ok((store, notifications))
 }
 
 async fn check_extension(store: &Store) -> Result<()> {

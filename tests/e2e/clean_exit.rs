@@ -99,6 +99,7 @@ async fn drop_by_force_finishes_without_a_peer_and_says_what_stays_there() {
 async fn a_terminated_applier_ends_cleanly_and_the_next_goes_on() {
     let (mut pair, _) = running().await;
     let status = pair.applier.terminate().await;
+    assert_eq!(pair.source.psql(DB, "SELECT count(*) FROM pgrelay.lease").await, "0", "the lease is given back");
     assert!(status.success(), "{status}");
     pair.source.psql(DB, "INSERT INTO keyed VALUES (5000, 'while nobody works')").await;
     pair.applier.restart();
