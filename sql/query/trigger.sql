@@ -1,4 +1,4 @@
--- Triggers of users, and of their copies on partitions only those whose enabled state differs from the original's.
+-- Triggers of users, and of their copies on partitions only those whose enabled state is not that of a new one.
 SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
     'oid', t.oid::int8,
     'name', t.tgname,
@@ -12,7 +12,7 @@ JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_trigger p ON p.oid = t.tgparentid
 WHERE NOT t.tgisinternal
-  AND (p.oid IS NULL OR p.tgenabled <> t.tgenabled)
+  AND (p.oid IS NULL OR t.tgenabled <> 'O')
   AND c.relpersistence <> 't'
   AND left(n.nspname, 3) <> 'pg_'
   AND n.nspname NOT IN ('information_schema', 'pgrelay', 'pgrelay_peer')

@@ -1,6 +1,5 @@
 //! The schema stage alone: plan and carry_out between two databases, proved by what pg_dump says of both.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -8,6 +7,7 @@ use pgrelay_applier::schema::{carry_out, read_catalog};
 use pgrelay_core::name::Selection;
 use pgrelay_core::plan::{Item, Lack, Lacks, Peer, Plan, Rules, plan_by_rules};
 use pgrelay_core::task::NotMovable;
+use pgrelay_tests::schema::same_dumps;
 use pgrelay_tests::{Cluster, ClusterOptions};
 
 const PEER_TABLES: &str = include_str!("../../sql/peer/create.sql");
@@ -42,44 +42,13 @@ async fn carry_out_all(server: &Cluster, to: &str, plan: &Plan) -> pgrelay_core:
     carry_out(&mut peer, KEY, &items, &mut |_| ()).await
 }
 
-fn dump(server: &Cluster, db: &str) -> BTreeMap<String, String> {
-    let mut command = pgrelay_tests::process::as_client(&pgrelay_tests::process::bindir().join("pg_dump"));
-    command.args(["--schema-only", "--exclude-schema=pgrelay_peer", "-d"]).arg(server.dsn(db));
-    let text = pgrelay_tests::process::run(&mut command);
-    let mut entries = BTreeMap::new();
-    for entry in text.split("\n--\n-- Name: ").skip(1) {
-        let (head, body) = entry.split_once("\n--\n").unwrap_or((entry, ""));
-        let mut lines: Vec<&str> = body.lines().filter(|l| !l.starts_with("SET default_") && !l.starts_with("\\unrestrict")).collect();
-        if head.contains("Type: ACL") || head.contains("Type: DEFAULT ACL") {
-            lines.sort_unstable();
-        }
-        let body = lines.join("\n").replace("--\n-- PostgreSQL database dump complete\n--", "");
-        *entries.entry(head.to_string()).or_insert_with(String::new) += body.trim();
-    }
-    entries
-}
-
-fn assert_same_dumps(server: &Cluster, source: &str, peer: &str) {
-    let (source, peer) = (dump(server, source), dump(server, peer));
-    let mut wrong = Vec::new();
-    for (head, body) in &source {
-        match peer.get(head) {
-            Some(other) if other == body => {}
-            other => wrong.push(format!("{head}\n--- source\n{body}\n--- peer\n{}", other.map_or("(missing)", String::as_str))),
-        }
-    }
-    wrong.extend(peer.keys().filter(|k| !source.contains_key(*k)).map(|k| format!("{k}: only on the peer")));
-    assert!(wrong.is_empty(), "{} of {} objects differ:\n{}", wrong.len(), source.len(), wrong.join("\n\n"));
-    assert!(source.len() > 10, "the source's dump holds only {} objects", source.len());
-}
-
 #[tokio::test]
 async fn a_rich_schema_arrives_as_it_was() {
     let server = server().await;
     server.create_db("rich").await;
     server.psql("rich", include_str!("../fixtures/schema_rich.sql")).await;
     let plan = move_schema(&server, "rich", "copy", &Selection::all()).await;
-    assert_same_dumps(&server, "rich", "copy");
+    same_dumps(&server, "rich", "copy").await.unwrap_or_else(|e| panic!("{e}"));
     // The script reads catalogs of 15 only.
     let version = server.psql("rich", "SHOW server_version_num").await;
     if let Some(scripts) = scripts().filter(|_| version.trim().starts_with("15")) {

@@ -9,6 +9,7 @@ pub mod load;
 pub mod package;
 pub mod pair;
 pub mod process;
+pub mod schema;
 pub mod seed;
 pub mod wait;
 

@@ -172,7 +172,7 @@ pub struct Index {
     pub statistics: Vec<(i32, i32)>,
 }
 
-/// A trigger; one with a parent is a partition's copy whose enabled state differs.
+/// A trigger; one with a parent is a partition's copy whose enabled state is not that of a new one.
 #[derive(Debug, Clone, Deserialize)]
 #[allow(missing_docs)]
 pub struct Trigger {

@@ -79,6 +79,8 @@ fn attach<'a>(i: &'a Index, parent: &Index, made_by: Address) -> Node<'a> {
         .follows(relation(i.table));
     node.needs.push(made_by);
     node.needs.push(parent.constraint.map_or(relation(p.oid), |k| Address::new(class::CONSTRAINT, k)));
+    // ALTER INDEX … SET STATISTICS goes down to what is attached by then; the child's own target is its own.
+    node.needs.push(derived(derived_class::INDEX_SETTING, p.oid));
     node
 }
 

@@ -34,7 +34,7 @@ fn trigger<'a>(t: &'a Trigger, lookup: &Lookup<'a>) -> Option<Node<'a>> {
     let schema = plain_schema(t.table, lookup);
     let identity = format!("trigger {} on {plain}", t.name);
     if let Some(parent) = t.parent {
-        let how = state(&t.enabled, "TRIGGER", &t.name).unwrap_or_else(|| format!("ENABLE TRIGGER {}", quote_ident(&t.name)));
+        let how = state(&t.enabled, "TRIGGER", &t.name)?;
         let address = derived(derived_class::TRIGGER_STATE, t.oid);
         let mut node = Node::new(address, "trigger state", rank::TRIGGER, &schema, &t.name, format!("ALTER TABLE ONLY {quoted} {how};"))
             .identity(format!("state of {identity}"))
@@ -43,7 +43,8 @@ fn trigger<'a>(t: &'a Trigger, lookup: &Lookup<'a>) -> Option<Node<'a>> {
         node.needs.push(Address::new(class::TRIGGER, parent));
         return Some(node);
     }
-    let state = state(&t.enabled, "TRIGGER", &t.name).map(|s| format!("\nALTER TABLE {quoted} {s};")).unwrap_or_default();
+    // ONLY: each copy on a partition has a state of its own.
+    let state = state(&t.enabled, "TRIGGER", &t.name).map(|s| format!("\nALTER TABLE ONLY {quoted} {s};")).unwrap_or_default();
     let ddl = format!("{};{state}", t.definition);
     Some(
         Node::new(Address::new(class::TRIGGER, t.oid), "trigger", rank::TRIGGER, &schema, &t.name, ddl)

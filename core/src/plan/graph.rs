@@ -9,7 +9,7 @@ use crate::{
     order,
     plan::{
         When,
-        draft::{Draft, Node, derived_class, rank},
+        draft::{Draft, Node, Part, derived_class, rank},
     },
 };
 
@@ -70,7 +70,7 @@ pub(crate) fn build<'a>(catalog: &Catalog, mut draft: Draft<'a>, body_needs: imp
     edges.extend(body_needs(&draft.nodes).into_iter().map(|(from, to)| Edge { from, part: None, to, soft: true }));
     let mut split: BTreeSet<usize> = (0..draft.parts.len()).filter(|&p| draft.parts[p].forced).collect();
     wait_for_tables(&mut draft, &edges, &mut split);
-    split_what_is_late(&draft, &edges, &mut split);
+    split_what_is_late(&mut draft, &edges, &mut split);
     let mut findings = Vec::new();
     break_circles(&mut draft, &mut edges, &mut split, &mut findings);
     finish(draft, edges, split, &mut resolver, findings)
@@ -113,7 +113,7 @@ fn collect(catalog: &Catalog, draft: &Draft<'_>, resolver: &Resolver, parts: &Ha
             referenced = shells[&referenced];
         }
         if let (Some(from), Some(to)) = (from, resolver.node(referenced))
-            && from != to
+            && (from != to || part.is_some_and(|p| reads_itself(d, &draft.parts[p])))
         {
             edges.push(Edge { from, part, to, soft: false });
         }
@@ -125,6 +125,13 @@ fn collect(catalog: &Catalog, draft: &Draft<'_>, resolver: &Resolver, parts: &Ha
         edges.extend(own.chain(schema).filter(|&to| to != from).map(|to| Edge { from, part: None, to, soft: false }));
     }
     edges
+}
+
+/// Whether a piece uses the row type of its own table or view, or a view's query the view itself: it comes when that is there.
+/// Every rule of a view depends on the view as a whole.
+fn reads_itself(d: &crate::catalog::Dependency, part: &Part<'_>) -> bool {
+    d.3 == class::TYPE && part.owner.class == class::RELATION
+        || d.3 == class::RELATION && d.5 > 0 && part.node.rank == rank::VIEW && part.owner == d.referenced()
 }
 
 /// Nodes that make each schema: itself, or the extension it is a member of.
@@ -164,9 +171,13 @@ fn wait_for_tables(draft: &mut Draft<'_>, edges: &[Edge], split: &mut BTreeSet<u
 }
 
 /// A piece that needs what comes after the data, as a view that groups by a primary key does, comes after it too.
-fn split_what_is_late(draft: &Draft<'_>, edges: &[Edge], split: &mut BTreeSet<usize>) {
+fn split_what_is_late(draft: &mut Draft<'_>, edges: &[Edge], split: &mut BTreeSet<usize>) {
     let late = |e: &&Edge| draft.nodes[e.to].when != When::BeforeData;
     split.extend(edges.iter().filter(late).filter_map(|e| e.part));
+    for part in edges.iter().filter(|e| e.from == e.to).filter_map(|e| e.part) {
+        draft.parts[part].node.note = Some("made later, since it reads the very object that it is part of".to_string());
+        split.insert(part);
+    }
 }
 
 fn needs(count: usize, edges: &[Edge], split: &BTreeSet<usize>) -> order::Needs {
