@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pgrelay_applier::schema::{carry_out, read_catalog};
 use pgrelay_core::name::Selection;
-use pgrelay_core::plan::{Item, Plan, Rules, plan_by_rules};
+use pgrelay_core::plan::{Item, Peer, Plan, Rules, plan_by_rules};
 use pgrelay_core::task::NotMovable;
 
 use crate::Cluster;
@@ -12,7 +12,7 @@ use crate::process::{as_client, bindir, run};
 
 const PEER_TABLES: &str = include_str!("../../sql/peer/create.sql");
 const KEY: &str = "schema_test";
-const EVERYTHING: Rules = Rules { not_movable: NotMovable::Report, low_level_functions: true };
+const EVERYTHING: Rules<'_> = Rules { not_movable: NotMovable::Report, peer: Peer::HasAll };
 
 /// Moves everything of database `from` into a new database `to`, without rows.
 ///
