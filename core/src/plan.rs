@@ -8,6 +8,7 @@ mod graph;
 mod hints;
 mod items;
 pub(crate) mod lookup;
+mod path;
 mod select;
 
 use std::{

@@ -16,7 +16,10 @@ FROM (
       'c', CASE WHEN a.attcollation <> t.typcollation THEN format('%I.%I', cn.nspname, co.collname) END,
       'i', nullif(NOT a.attislocal, false),
       'ic', nullif(a.attinhcount, 0),
-      's', CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage END,
+      's', CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage
+                -- INHERITS would copy the parent's.
+                WHEN a.attinhcount > 0 AND EXISTS (SELECT FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_attribute p ON p.attrelid = h.inhparent
+                  WHERE h.inhrelid = a.attrelid AND p.attname = a.attname AND p.attstorage <> a.attstorage) THEN a.attstorage END,
       'z', nullif(a.attcompression::text, ''),
       'st', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
       'o', (SELECT json_agg(o) FROM unnest(a.attoptions) o WHERE o NOT LIKE 'pg\_attver=%'),

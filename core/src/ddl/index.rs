@@ -1,6 +1,6 @@
 //! Indexes, what is set on them, and their place under partitioned indexes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     catalog::{Address, Index, class},
@@ -8,13 +8,14 @@ use crate::{
     name::{quote_ident, quote_qualified},
     plan::{
         When,
-        draft::{Draft, Node, after_table, derived, derived_class, rank, relation},
+        draft::{Draft, Node, Render, after_table, derived, derived_class, rank, relation},
         lookup::Lookup,
     },
 };
 
 pub(crate) fn draft<'a>(lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
     let by_oid: HashMap<u32, &Index> = lookup.catalog.indexes.iter().map(|i| (i.object.oid, i)).collect();
+    let foreign = with_foreign_partitions(lookup);
     for i in &lookup.catalog.indexes {
         let Some((table, _)) = lookup.relation_name(i.table) else { continue };
         if !i.valid && !i.partitioned {
@@ -24,7 +25,11 @@ pub(crate) fn draft<'a>(lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
         let made_by = i.constraint.map_or(relation(i.object.oid), |k| Address::new(class::CONSTRAINT, k));
         let when = when(i, lookup);
         if i.constraint.is_none() {
-            draft.nodes.push(node(i).when(when.clone()));
+            let mut node = node(i);
+            if i.valid && foreign.contains(&i.table) {
+                over_foreign_partitions(i, &mut node, lookup);
+            }
+            draft.nodes.push(node.when(when.clone()));
         }
         draft.nodes.extend(settings(i, &table, made_by).map(|n| n.when(when)));
         if let Some(parent) = i.parent.and_then(|p| by_oid.get(&p)) {
@@ -44,6 +49,41 @@ fn when(i: &Index, lookup: &Lookup<'_>) -> When {
 fn node<'a>(i: &'a Index) -> Node<'a> {
     let o = &i.object;
     Node::new(relation(o.oid), "index", rank::INDEX, &o.schema, &o.name, format!("{};", i.definition)).follows(relation(i.table))
+}
+
+/// Partitioned tables with a foreign table among their partitions, at any depth.
+fn with_foreign_partitions(lookup: &Lookup<'_>) -> HashSet<u32> {
+    let mut found = HashSet::new();
+    for table in lookup.catalog.tables.iter().filter(|t| t.kind == "f" && t.bound.is_some()) {
+        let mut at = table.parents.first().copied();
+        while let Some(parent) = at.filter(|&p| found.insert(p)) {
+            at = lookup.table(parent).filter(|t| t.bound.is_some()).and_then(|t| t.parents.first().copied());
+        }
+    }
+    found
+}
+
+/// A foreign partition never has an index to attach, so `ON ONLY` would stay invalid for ever. Without ONLY, once the indexes of
+/// the other partitions are there, PostgreSQL attaches those and skips the foreign one.
+fn over_foreign_partitions(i: &Index, node: &mut Node<'_>, lookup: &Lookup<'_>) {
+    // pg_get_indexdef quotes a name only where it must.
+    let quoted = quote_ident(&i.object.name);
+    for name in [quoted.as_str(), &i.object.name] {
+        if let Some((head, tail)) = i.definition.split_once(&format!("INDEX {name} ON ONLY ")) {
+            node.render = Render::Text(format!("{head}INDEX {quoted} ON {tail};"));
+            break;
+        }
+    }
+    let mut open = vec![i.object.oid];
+    while let Some(at) = open.pop() {
+        for child in lookup.catalog.indexes.iter().filter(|c| c.parent == Some(at)) {
+            node.needs.push(child.constraint.map_or(relation(child.object.oid), |k| Address::new(class::CONSTRAINT, k)));
+            if at != i.object.oid {
+                node.needs.push(derived(derived_class::ATTACH, child.object.oid));
+            }
+            open.push(child.object.oid);
+        }
+    }
 }
 
 /// CLUSTER ON, REPLICA IDENTITY USING INDEX, statistics targets of its columns.

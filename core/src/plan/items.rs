@@ -14,6 +14,7 @@ use crate::{
         draft::{Node, Render, rank},
         graph::Graph,
         lookup::Lookup,
+        path::Paths,
         select::Taken,
     },
 };
@@ -30,6 +31,7 @@ pub(crate) fn make(
 ) -> Vec<Item> {
     let order = sorted(graph, taken, findings);
     let when = phases(graph, taken, &order);
+    let paths = Paths::new(lookup.catalog);
     let mut phased: BTreeMap<u8, Vec<Item>> = BTreeMap::new();
     for &at in &order {
         let node = &graph.nodes[at];
@@ -38,7 +40,8 @@ pub(crate) fn make(
         let mut needs = needs(graph, taken, at);
         // A hint to what comes in a later phase is not followed.
         needs.retain(|&n| graph.needs[at].contains(&n) || rank_of(&when[n]) <= phase);
-        let (mut ddl, mut then) = (render(node, graph, lookup), node.then.clone());
+        let mut ddl = paths.wrap(graph, at, render(node, graph, lookup));
+        let mut then = node.then.clone().map(|then| paths.wrap(graph, at, then));
         match &mut then {
             Some(then) if ddl.is_empty() => then.push_str(attached.text(at)),
             _ => ddl.push_str(attached.text(at)),

@@ -103,6 +103,10 @@ pub(super) fn differences(table: &Table, lookup: &Lookup<'_>, split: &Split) -> 
         if c.only_inherited && c.not_null && !c.not_null_inherited && !scaffolded && !parents.iter().any(|p| p.not_null) {
             alter("SET NOT NULL".to_string());
         }
+        // INHERITS copies the compression that the parent has; storage that differs from the parent's is always in the catalog.
+        if c.compression.is_none() && parents.iter().any(|p| p.compression.is_some()) && table.kind != "f" {
+            alter("SET COMPRESSION default".to_string());
+        }
         if c.only_inherited && !c.foreign_options.is_empty() {
             alter(foreign_options(&c.foreign_options).trim_start().to_string());
         }
