@@ -152,6 +152,18 @@ impl Progress {
         *locked(&self.objects) = Some((done as i32, total as i32));
     }
 
+    /// For one run of `schema::carry_out`: its first number is what was there, the others count.
+    pub fn count_objects(&self) -> impl FnMut(usize) + Send + '_ {
+        let mut before = None;
+        move |done: usize| {
+            let more = before.map_or(0, |before| done.saturating_sub(before));
+            if let Some((made, _)) = locked(&self.objects).as_mut() {
+                *made += more as i32;
+            }
+            before = Some(done);
+        }
+    }
+
     /// How many objects of the schema are made, of how many.
     pub fn objects(&self) -> Option<(i32, i32)> {
         *locked(&self.objects)

@@ -44,6 +44,7 @@ extension_sql_file!(
         wait::wait_for_state,
         wait::wait_for_catchup,
         wait::precheck,
+        wait::verify_schema,
         plan::dependency_order,
         plan::schema_ddl,
     ]

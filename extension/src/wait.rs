@@ -1,4 +1,5 @@
-//! Functions for scripts that wait: `wait_for_state`, `wait_for_catchup`, and `precheck`, which waits for the applier's part.
+//! Functions for scripts that wait: `wait_for_state`, `wait_for_catchup`, and `precheck` and `verify_schema`, which wait for the
+//! applier's part.
 //!
 //! They read with fresh snapshots about twenty times a second and end at an interrupt. In a transaction that has written they raise
 //! at once: the applier could wait for that very transaction.
@@ -18,7 +19,7 @@ use crate::{
     request::Asking,
     store::{
         as_owner,
-        request::{self, Answer, FindingRow, Question},
+        request::{self, Answer, DifferenceRow, FindingRow, Question},
         task::{self as tasks, Task},
     },
     task::how_to_attach,
@@ -63,6 +64,17 @@ fn precheck(
     (name!(item, String), name!(severity, String), name!(object, String), name!(message, String), name!(fix, Option<String>)),
 > {
     TableIterator::new(or_raise(run_precheck(name, timeout)))
+}
+
+/// Compares the structure of source and peer.
+#[pg_extern(schema = "pgrelay")]
+#[search_path(pg_catalog, pg_temp)]
+#[allow(clippy::type_complexity)]
+fn verify_schema(
+    name: Option<&str>,
+    timeout: default!(Option<Interval>, "'10 min'"),
+) -> TableIterator<'static, (name!(kind, String), name!(identity, String), name!(difference, String), name!(fix, Option<String>))> {
+    TableIterator::new(or_raise(run_verify(name, timeout)))
 }
 
 fn await_state<'a>(name: Option<&'a str>, state: Option<&'a str>, timeout: Option<Interval>) -> Result<(&'a str, &'a str)> {
@@ -124,6 +136,20 @@ fn check_streams(name: &str, task: &Task) -> Result<()> {
         Standing::Starting | Standing::Active => Ok(()),
         _ => Err(cannot_come(name, task, "catch up")),
     }
+}
+
+fn run_verify(name: Option<&str>, timeout: Option<Interval>) -> Result<Vec<DifferenceRow>> {
+    let name = required("name", name)?;
+    let wait = Wait::begin("verify_schema", timeout)?;
+    as_owner(|| {
+        let task = tasks::get(name)?;
+        if !task.attached {
+            return Err(Error::new(Kind::WrongState, "no applier is attached: nobody can look at the peer").hint(how_to_attach()));
+        }
+        let asking = Asking::start(task.id, Question::Verify)?;
+        wait.for_answer(name, &asking, "have its schema compared", |_, _| Ok(()))?;
+        request::differences(&asking.token)
+    })
 }
 
 fn run_precheck(name: Option<&str>, timeout: Option<Interval>) -> Result<Vec<FindingRow>> {

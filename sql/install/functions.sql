@@ -11,5 +11,6 @@ COMMENT ON FUNCTION pgrelay.alter_task IS 'Changes options of a task, key by key
 COMMENT ON FUNCTION pgrelay.wait_for_state IS 'Returns when a task has come to a state, or raises when it cannot.';
 COMMENT ON FUNCTION pgrelay.wait_for_catchup IS 'Returns when everything committed on the source before the call is visible on the peer.';
 COMMENT ON FUNCTION pgrelay.precheck IS 'Has both sides checked by the applier and returns what was found.';
+COMMENT ON FUNCTION pgrelay.verify_schema IS 'Differences of structure between source and peer, each with the DDL that mends the peer.';
 COMMENT ON FUNCTION pgrelay.dependency_order IS 'The objects of a selection in the order in which they are made, and why.';
 COMMENT ON FUNCTION pgrelay.schema_ddl IS 'The DDL of a selection, in order; section NULL stands for all.';

@@ -15,7 +15,7 @@ GRANT DELETE ON pgrelay.task TO pgrelay_applier;
 GRANT INSERT, UPDATE, DELETE ON
     pgrelay.task_actual, pgrelay.table_state, pgrelay.task_finding, pgrelay.replica_identity, pgrelay.lease, pgrelay.applier_instance
     TO pgrelay_applier;
-GRANT INSERT ON pgrelay.task_event TO pgrelay_applier;
+GRANT INSERT ON pgrelay.task_event, pgrelay.schema_difference TO pgrelay_applier;
 GRANT UPDATE (answered_at, error_sqlstate, error_message, error_hint) ON pgrelay.request TO pgrelay_applier;
 
 -- A dump holds what users made and what happened. Where it is restored the tasks' identity differs, and no applier goes on with them.

@@ -120,7 +120,7 @@ COMMENT ON TABLE pgrelay.replica_identity IS 'Tables whose replica identity a ta
 CREATE TABLE pgrelay.request (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
-    kind text NOT NULL CHECK (kind IN ('precheck', 'catchup')),
+    kind text NOT NULL CHECK (kind IN ('precheck', 'catchup', 'verify')),
     lsn pg_lsn NOT NULL,
     requested_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     answered_at timestamptz,
@@ -132,6 +132,17 @@ CREATE TABLE pgrelay.request (
 COMMENT ON TABLE pgrelay.request IS 'Questions to the applier. Writer of id to requested_at and of token: the extension, which also removes old rows; of the rest: the applier.';
 COMMENT ON COLUMN pgrelay.request.token IS 'By which the session that asks finds its question: another process writes it.';
 COMMENT ON COLUMN pgrelay.request.lsn IS 'Position of the source''s WAL when the question was asked.';
+
+CREATE TABLE pgrelay.schema_difference (
+    request_id bigint NOT NULL REFERENCES pgrelay.request (id) ON DELETE CASCADE,
+    ordinal integer NOT NULL,
+    kind text NOT NULL,
+    identity text NOT NULL,
+    difference text NOT NULL CHECK (difference IN ('missing', 'extra', 'different', 'later')),
+    fix text,
+    PRIMARY KEY (request_id, ordinal)
+);
+COMMENT ON TABLE pgrelay.schema_difference IS 'What verify_schema found, by request; goes away with the request. Writer: the applier.';
 
 CREATE TABLE pgrelay.lease (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),

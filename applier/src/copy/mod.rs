@@ -123,7 +123,8 @@ pub async fn build_unfinished(setting: &Setting, jobs: &[Job]) -> Result<()> {
 /// Indexes and keys of a table, then its statistics.
 async fn build(setting: &Setting, peer: &mut Client, job: &Job) -> Result<()> {
     let items: Vec<&Item> = job.after.iter().collect();
-    schema::carry_out(peer, &setting.names.origin, &items, &mut |_| ()).await?;
+    let stage = schema::Stage { task: &setting.task, key: &setting.names.origin, store: &setting.store, progress: &setting.progress };
+    stage.carry_out(peer, &items).await?;
     let analyze = format!("ANALYZE {}", job.table.quoted());
     if let Err(e) = peer.batch_execute(&analyze).await {
         // Statistics come by autovacuum too; a missing right is no reason to stop.

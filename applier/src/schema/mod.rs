@@ -7,7 +7,9 @@
 mod carry_out;
 mod probe;
 mod read;
+mod stage;
 
 pub use carry_out::carry_out;
 pub use probe::probe;
 pub use read::read_catalog;
+pub use stage::{Stage, count_made};

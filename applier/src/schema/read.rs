@@ -1,4 +1,4 @@
-//! The catalog of the source, in one snapshot.
+//! The catalog of a database, in one snapshot.
 
 use pgrelay_core::{
     Result,
@@ -10,9 +10,9 @@ use tokio_postgres::Client;
 
 use crate::pg::server_error;
 
-const DOING: &str = "cannot read the catalog of the source";
+const DOING: &str = "cannot read the catalog";
 
-/// Reads everything that a plan needs, in a transaction of its own: `source` must not be in one.
+/// Reads everything that a plan needs, in a transaction of its own: `source`, or the peer, must not be in one.
 pub async fn read_catalog(source: &Client) -> Result<Catalog> {
     source.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(|e| server_error(e, DOING))?;
     let read = read(source).await;

@@ -1,6 +1,6 @@
 //! Questions that a function of the extension waits for an answer to.
 
-use pgrelay_core::{Error, Lsn, Result, error::Kind};
+use pgrelay_core::{Error, Lsn, Result, error::Kind, verify::Difference};
 
 use super::Store;
 
@@ -11,6 +11,8 @@ pub enum RequestKind {
     Precheck,
     /// Answer when everything committed before the request is on the peer, sequences too.
     Catchup,
+    /// Compare the structure of both sides and write the differences.
+    Verify,
 }
 
 /// One open question.
@@ -32,11 +34,21 @@ impl Store {
             let kind = match row.get::<_, &str>("kind") {
                 "precheck" => RequestKind::Precheck,
                 "catchup" => RequestKind::Catchup,
+                "verify" => RequestKind::Verify,
                 other => return Err(Error::new(Kind::Internal, format!("\"{other}\" is not a request"))),
             };
             Ok(Request { id: row.get("id"), kind, lsn: row.get::<_, &str>("lsn").parse()? })
         };
         rows.iter().map(read).collect()
+    }
+
+    /// Answers a question with differences, both in one statement.
+    pub async fn answer_differences(&self, request: i64, differences: &[Difference]) -> Result<()> {
+        let column = |f: fn(&Difference) -> String| differences.iter().map(f).collect::<Vec<String>>();
+        let (kinds, identities) = (column(|d| d.kind.clone()), column(|d| d.identity.clone()));
+        let (ways, fixes) = (column(|d| d.way.to_string()), differences.iter().map(|d| d.fix.as_deref()).collect::<Vec<_>>());
+        let sql = include_str!("../../../sql/store/answer_differences.sql");
+        self.write("answer a request", sql, &[&request, &kinds, &identities, &ways, &fixes]).await.map(drop)
     }
 
     /// Answers a question, with an error or without.

@@ -5,13 +5,14 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU8, Ordering},
 };
 
-use pgrelay_core::{Error, Result, error::Kind, state::Actual, task::Names};
+use pgrelay_core::{Error, Result, error::Kind, plan::Item, state::Actual, task::Names};
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
 use crate::{
     pg::{Endpoint, connect},
     progress::Progress,
+    schema,
     store::{Event, Level, Store, TaskRow},
 };
 
@@ -127,6 +128,13 @@ impl Context {
     /// The task does not go on.
     pub async fn fail(&self, error: &Error) -> Result<()> {
         self.state(Actual::Failed, Some(error)).await
+    }
+
+    /// Makes objects on the peer, counts them, and says where it stopped.
+    pub async fn carry_out(&self, peer: &mut Client, items: &[&Item]) -> Result<()> {
+        let progress = self.progress();
+        let stage = schema::Stage { task: &self.row.name, key: &self.names.origin, store: &self.store, progress: &progress };
+        stage.carry_out(peer, items).await
     }
 
     /// Writes an event.

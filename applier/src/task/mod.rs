@@ -11,6 +11,7 @@ mod pipeline;
 mod reporter;
 mod requests;
 mod sequences;
+mod verify;
 mod watch;
 
 pub use context::{Base, Context};

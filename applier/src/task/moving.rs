@@ -25,7 +25,6 @@ use crate::{
     copy::{self, Job, Setting as CopySetting, Snapshots},
     pg::{Endpoint, server_error},
     progress::{TableProgress, TableState},
-    schema,
     store::{Event, Level},
     stream::{
         publication::{self, SourceTable},
@@ -61,10 +60,11 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
     transaction.rollback().await.map_err(failed)?;
     let mut peer = c.peer("schema").await?;
     let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::AfterAll).collect();
-    schema::carry_out(&mut peer, &c.names.origin, &items, &mut |_| ()).await?;
+    c.carry_out(&mut peer, &items).await?;
     let source = c.source("sequences").await?;
     Positions::default().follow(&source, &peer, c).await?;
-    reporter::write_tables(c).await
+    reporter::write_tables(c).await?;
+    reporter::write_objects(c).await
 }
 
 /// Copies while the stream runs, then streams until the task is told otherwise.
@@ -186,15 +186,14 @@ async fn finish_schema(c: &Context, plan: &Plan, gate: Arc<Mutex<()>>, mut at_on
     let key = &c.names.origin;
     if !pipeline::is_done(&peer, key, "post_data_done").await? {
         let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::AfterAll).collect();
-        for (n, item) in items.iter().enumerate() {
+        for item in &items {
             let first = Item { then: None, ..(*item).clone() };
             let held = gate.lock().await;
-            schema::carry_out(&mut peer, key, &[&first], &mut |_| ()).await?;
+            c.carry_out(&mut peer, &[&first]).await?;
             drop(held);
             if item.then.is_some() {
-                schema::carry_out(&mut peer, key, &[item], &mut |_| ()).await?;
+                c.carry_out(&mut peer, &[item]).await?;
             }
-            c.progress().set_objects(n + 1, items.len());
         }
         pipeline::set_done(&peer, key, "post_data_done").await?;
         c.progress().set_moved();

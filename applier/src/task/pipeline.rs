@@ -13,7 +13,7 @@ use pgrelay_core::{
 };
 use tokio_postgres::Client;
 
-use super::{cleanup, context::Context, lacks, moving};
+use super::{cleanup, context::Context, lacks, moving, reporter};
 use crate::{
     apply,
     pg::server_error,
@@ -76,10 +76,23 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
         // The objects are there: only the rows of the plan are wanted.
         plan.items.retain(|item| matches!(item.when, When::Copy(_)));
     }
-    create_pre_data(c, &mut peer, &plan).await?;
+    let objects = plan.items.iter().filter(|i| !matches!(i.when, When::Copy(_))).count();
+    if objects > 0 {
+        c.progress().set_objects(schema::count_made(&peer, &c.names.origin, &plan.items).await?, objects);
+    }
+    // What is under way is shown; the last numbers are written whatever the end.
+    let made = tokio::select! {
+        made = create_pre_data(c, &mut peer, &plan) => made,
+        never = reporter::run(c, None) => never,
+    };
+    reporter::write_objects(c).await?;
+    made?;
     drop(peer);
     match options.stages {
-        Stages { copy: false, .. } => create_post_data(c, &plan).await?,
+        Stages { copy: false, .. } => {
+            create_post_data(c, &plan).await?;
+            reporter::write_objects(c).await?;
+        }
         Stages { stream: false, .. } => moving::copy_only(c, options, &plan).await?,
         _ => moving::copy_and_stream(c, options, &plan).await?,
     }
@@ -208,10 +221,9 @@ async fn create_pre_data(c: &Context, peer: &mut Client, plan: &Plan) -> Result<
         return Ok(());
     }
     let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::BeforeData).collect();
-    let progress = c.progress();
-    schema::carry_out(peer, &c.names.origin, &items, &mut |done| progress.set_objects(done, items.len())).await?;
+    c.carry_out(peer, &items).await?;
     set_done(peer, &c.names.origin, "pre_data_done").await?;
-    progress.set_moved();
+    c.progress().set_moved();
     c.event(Event::new(Level::Info, "schema", format!("{} objects are on the peer", items.len()))).await
 }
 
@@ -219,7 +231,7 @@ async fn create_pre_data(c: &Context, peer: &mut Client, plan: &Plan) -> Result<
 async fn create_post_data(c: &Context, plan: &Plan) -> Result<()> {
     let mut peer = c.peer("schema").await?;
     let items: Vec<&Item> = plan.items.iter().filter(|i| matches!(i.when, When::AfterTable(_) | When::AfterAll)).collect();
-    schema::carry_out(&mut peer, &c.names.origin, &items, &mut |_| ()).await
+    c.carry_out(&mut peer, &items).await
 }
 
 /// Whether a part of the task is done, by its column of `pgrelay_peer.task`.

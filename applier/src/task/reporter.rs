@@ -46,6 +46,13 @@ pub async fn write_tables(c: &Context) -> Result<()> {
     c.store.tables(c.row.id, &rows).await
 }
 
+/// Writes once how many objects of the schema are made.
+pub async fn write_objects(c: &Context) -> Result<()> {
+    let objects = c.progress().objects();
+    let row = ProgressRow { objects_done: objects.map(|o| o.0), objects_total: objects.map(|o| o.1), ..ProgressRow::default() };
+    c.store.progress(c.row.id, &row).await
+}
+
 struct Reporter<'a> {
     c: &'a Context,
     last: StreamProgress,

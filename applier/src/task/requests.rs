@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use pgrelay_core::{Error, Result, error::Kind};
 
-use super::{context::Context, pipeline, sequences::Positions};
+use super::{context::Context, pipeline, sequences::Positions, verify};
 use crate::store::{Request, RequestKind};
 
 /// How often it is looked without a notification.
@@ -41,6 +41,10 @@ async fn answer(c: &Context, working: bool) -> Result<()> {
 
 async fn one(c: &Context, request: Request, working: bool) -> Result<()> {
     let outcome = match request.kind {
+        RequestKind::Verify => match verify::differences(c).await {
+            Ok(differences) => return c.store.answer_differences(request.id, &differences).await,
+            Err(error) => Err(error),
+        },
         RequestKind::Precheck => precheck(c).await,
         RequestKind::Catchup if working => catch_up(c, &request).await,
         RequestKind::Catchup => Err(Error::new(Kind::WrongState, format!("task \"{}\" is not at work", c.row.name))

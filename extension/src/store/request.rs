@@ -11,6 +11,8 @@ pub enum Question {
     Precheck,
     /// Say when everything committed before the question is visible on the peer.
     Catchup,
+    /// Compare the structure of both sides and write the differences.
+    Verify,
 }
 
 impl Question {
@@ -19,12 +21,13 @@ impl Question {
         match self {
             Question::Precheck => "precheck",
             Question::Catchup => "catchup",
+            Question::Verify => "verify",
         }
     }
 
     /// Reads the word.
     pub fn parse(word: &str) -> Option<Question> {
-        [Question::Precheck, Question::Catchup].into_iter().find(|q| q.as_str() == word)
+        [Question::Precheck, Question::Catchup, Question::Verify].into_iter().find(|q| q.as_str() == word)
     }
 }
 
@@ -42,6 +45,9 @@ pub enum Answer {
 
 /// One finding, as `precheck` shows it: item, severity, object, message, fix.
 pub type FindingRow = (String, String, String, String, Option<String>);
+
+/// One difference, as `verify_schema` shows it: kind, identity, difference, fix.
+pub type DifferenceRow = (String, String, String, Option<String>);
 
 /// A fresh token.
 pub fn new_token() -> Result<String> {
@@ -78,5 +84,12 @@ pub fn answer(token: &str) -> Result<Answer> {
 pub fn findings(task: i64) -> Result<Vec<FindingRow>> {
     read(include_str!("../../../sql/extension/read_findings.sql"), &[task.into()], |r| {
         Ok((not_null(r, 1)?, not_null(r, 2)?, not_null(r, 3)?, not_null(r, 4)?, r.get(5)?))
+    })
+}
+
+/// What was found for the question with that token.
+pub fn differences(token: &str) -> Result<Vec<DifferenceRow>> {
+    read(include_str!("../../../sql/extension/read_differences.sql"), &[token.into()], |r| {
+        Ok((not_null(r, 1)?, not_null(r, 2)?, not_null(r, 3)?, r.get(4)?))
     })
 }

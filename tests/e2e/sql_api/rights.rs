@@ -133,7 +133,7 @@ async fn the_appliers_role_writes_what_names_it_as_writer_and_nothing_else() {
     let written = "applier_instance lease replica_identity table_state task_actual task_finding";
     let expected = format!(
         "DELETE applier_instance lease replica_identity table_state task task_actual task_finding; \
-         INSERT applier_instance lease replica_identity table_state task_actual task_event task_finding; UPDATE {written}"
+         INSERT applier_instance lease replica_identity schema_difference table_state task_actual task_event task_finding; UPDATE {written}"
     );
     assert_eq!(value(&client, rights).await.unwrap(), expected);
     client
