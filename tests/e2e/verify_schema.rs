@@ -70,8 +70,7 @@ async fn start(sql: &str, options: &str, state: &str) -> Pair {
 
 #[tokio::test]
 async fn a_moved_database_has_no_difference_in_any_state() {
-    let sql = format!("{OBJECTS}{}", include_str!("../fixtures/schema_rich.sql"));
-    let pair = Pair::start(&sql).await;
+    let pair = Pair::start(include_str!("../fixtures/schema_rich.sql")).await;
     // Roles belong to the server.
     let roles = "SELECT string_agg(format('CREATE ROLE %I;', rolname), ' ') FROM pg_roles WHERE rolname !~ '^pg' AND rolname <> 'postgres'";
     let roles = pair.source.psql(DB, roles).await;

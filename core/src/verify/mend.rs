@@ -7,7 +7,11 @@ use crate::{
     catalog::{Acl, Address, Catalog, DefaultAcl, class},
     ddl::{attached, sequence},
     name::{quote_ident, quote_literal},
-    plan::{Item, draft::derived_class, lookup::Lookup},
+    plan::{
+        Item,
+        draft::{derived_class, relation},
+        lookup::Lookup,
+    },
 };
 
 /// First line of a fix that no ALTER can do.
@@ -22,16 +26,19 @@ pub(super) struct Mend<'a> {
 
 /// Whether two items make the same thing. The order of comments and grants follows oids, which differ.
 pub(super) fn same(a: &Item, b: &Item) -> bool {
-    if (&a.ddl, &a.then) == (&b.ddl, &b.then) {
-        return true;
-    }
     let sorted = |text: &str| {
         let mut list: Vec<String> = text.split(";\n").map(|s| s.trim_end_matches(';').to_string()).collect();
         list.sort_unstable();
         list
     };
-    let then = |i: &Item| sorted(i.then.as_deref().unwrap_or_default());
-    sorted(&a.ddl) == sorted(&b.ddl) && then(a) == then(b)
+    a.then == b.then && a.ddl == b.ddl || sorted(&comparable(a)) == sorted(&comparable(b))
+}
+
+/// Everything that an item runs, without the oid in the name of a helper that some children are made by.
+fn comparable(item: &Item) -> String {
+    let helper = format!("pgrelay_order_{}", item.object.oid);
+    let text = whole(item);
+    if text.contains(&helper) { text.replace(&helper, "pgrelay_order") } else { text }
 }
 
 /// Everything that an item runs.
@@ -75,12 +82,18 @@ impl<'a> Mend<'a> {
         {
             return then.clone();
         }
-        let (body, added) = parts(&whole(item));
-        let (other_body, other_added) = parts(&whole(other));
-        let mut lines = if body == other_body { Some(vec![]) } else { self.altered(item, other) };
-        if let Some(lines) = &mut lines {
-            lines.extend(attached_changes(&added, &other_added));
-            return lines.join("\n");
+        let (body, mut added) = parts(&comparable(item));
+        let (other_body, other_added) = parts(&comparable(other));
+        if self.source.catalog.sequences.iter().any(|s| s.table.is_some() && relation(s.object.oid) == item.object) {
+            // It has its table's owner, and changes it with the table.
+            added.retain(|s| !s.contains(" OWNER TO "));
+        }
+        let altered = if body == other_body { Some(vec![]) } else { self.altered(item, other) };
+        if let Some(altered) = altered {
+            // A comment goes before the column that it is on.
+            let added = added.into_iter().filter(|s| !other_added.contains(s)).collect::<Vec<_>>();
+            let lines = [gone(&whole(item), &other_added), altered, added].concat();
+            return if lines.is_empty() { "-- follows the table that owns it".to_string() } else { lines.join("\n") };
         }
         format!("{ANEW}{}\n{}", self.drop(other), whole(item))
     }
@@ -178,10 +191,8 @@ fn parts(text: &str) -> (String, Vec<String>) {
     (format!("{};", body.trim_end_matches(';')), added)
 }
 
-/// Sets what differs, and takes away comments and labels that only the peer has.
-fn attached_changes(wanted: &[String], found: &[String]) -> Vec<String> {
-    let about = |s: &str| s.split_once(" IS ").map(|(target, _)| target.to_string());
-    let targets: Vec<String> = wanted.iter().filter_map(|s| about(s)).collect();
-    let gone = found.iter().filter_map(|s| about(s)).filter(|t| !targets.contains(t)).map(|t| format!("{t} IS NULL;"));
-    gone.chain(wanted.iter().filter(|s| !found.contains(s)).cloned()).collect()
+/// Takes away comments and labels that only the peer has.
+fn gone(wanted: &str, found: &[String]) -> Vec<String> {
+    let about = |s: &str| s.split_once(" IS ").map(|(target, _)| format!("{target} IS "));
+    found.iter().filter_map(|s| about(s)).filter(|t| !wanted.contains(t)).map(|t| format!("{t}NULL;")).collect()
 }
