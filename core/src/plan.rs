@@ -17,7 +17,7 @@ use std::{
 };
 
 use crate::{
-    catalog::{Address, Catalog, class},
+    catalog::{Address, Catalog, Extension, class},
     ddl,
     finding::Finding,
     name::{Pattern, Selection, TableName},
@@ -181,7 +181,9 @@ pub fn plan_by_rules(catalog: &Catalog, selection: &Selection, rules: Rules<'_>)
         let node = graph.resolver.node(Address::new(class::EXTENSION, x.object.oid));
         node.is_some_and(|at| taken[at] != select::Taken::No)
     });
-    let extensions = extensions.map(|x| (x.object.name.clone(), x.version.clone())).collect();
+    let extensions: Vec<&Extension> = extensions.collect();
+    findings.extend(extensions.iter().flat_map(|x| attach::settings(x)));
+    let extensions = extensions.into_iter().map(|x| (x.object.name.clone(), x.version.clone())).collect();
     let out = graph.nodes.iter().zip(&barred).filter(|(n, barred)| **barred && n.rank == draft::rank::TABLE);
     let left_out = out.map(|(n, _)| TableName::new(&n.schema, &n.name)).collect();
     findings.extend(attach::tablespaces(catalog, &graph, &taken));

@@ -106,7 +106,7 @@ CREATE TABLE pgrelay.task_event (
 );
 CREATE INDEX task_event_task_at ON pgrelay.task_event (task, at);
 COMMENT ON TABLE pgrelay.task_event IS 'Every command, change of state and thing worth knowing, in order; kept when the task is dropped. Each row is written by the writer it names.';
-COMMENT ON COLUMN pgrelay.task_event.event IS 'A stable word: command, state, error, snapshot_wait, lock_queue, new_table, dropped_table, ….';
+COMMENT ON COLUMN pgrelay.task_event.event IS 'A stable word: command, state, error, schema, schema_failed, snapshot_wait, lock_queue, new_table, dropped_table, ….';
 
 CREATE TABLE pgrelay.replica_identity (
     task_id bigint NOT NULL REFERENCES pgrelay.task (id),

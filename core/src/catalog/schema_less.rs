@@ -19,8 +19,8 @@ pub struct Extension {
     pub version: String,
     /// Its schema is its own member: CREATE EXTENSION makes it.
     pub schema_is_member: bool,
-    /// How many tables of settings it keeps, whose rows are the user's.
-    pub config: i32,
+    /// Its tables of settings: schema, name, and the condition (`WHERE …`, or empty) for the rows that are the user's.
+    pub config: Vec<(String, String, String)>,
 }
 
 /// A procedural language.

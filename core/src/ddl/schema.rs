@@ -3,7 +3,6 @@
 use crate::{
     catalog::{AccessMethod, Address, Extension, Language, Schema, class},
     ddl::{literal, owner},
-    finding::{Finding, Severity},
     name::quote_ident,
     plan::{
         draft::{Draft, Node, rank},
@@ -14,12 +13,7 @@ use crate::{
 pub(crate) fn draft<'a>(lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
     let catalog = lookup.catalog;
     draft.nodes.extend(catalog.schemas.iter().map(schema));
-    for extension in &catalog.extensions {
-        draft.nodes.push(node(extension));
-        if extension.config > 0 {
-            draft.findings.push(settings(extension));
-        }
-    }
+    draft.nodes.extend(catalog.extensions.iter().map(node));
     draft.nodes.extend(catalog.languages.iter().map(language));
     draft.nodes.extend(catalog.access_methods.iter().map(access_method));
 }
@@ -44,16 +38,6 @@ fn node<'a>(extension: &'a Extension) -> Node<'a> {
         node.schema = o.schema.clone();
     }
     node
-}
-
-fn settings(extension: &Extension) -> Finding {
-    Finding {
-        item: "extension_settings",
-        severity: Severity::Warning,
-        object: format!("extension {}", extension.object.name),
-        message: format!("the rows that users added to the settings of extension \"{}\" are not carried", extension.object.name),
-        fix: None,
-    }
 }
 
 fn language<'a>(language: &'a Language) -> Node<'a> {

@@ -95,7 +95,7 @@ COMMENT ON COLUMN pgrelay.task_status.state_since IS 'When it came to that state
 COMMENT ON COLUMN pgrelay.task_status.desired IS 'What was asked for last: none, run, pause, stop or drop.';
 COMMENT ON COLUMN pgrelay.task_status.pending IS 'The applier has not yet taken up what was asked for last.';
 COMMENT ON COLUMN pgrelay.task_status.stage IS 'schema, copy or stream.';
-COMMENT ON COLUMN pgrelay.task_status.percent IS 'Of the stage: objects made, rows copied. 100 once the stream runs.';
+COMMENT ON COLUMN pgrelay.task_status.percent IS 'Of the stage: objects made of the whole plan, rows copied. 100 once the stream runs.';
 COMMENT ON COLUMN pgrelay.task_status.objects_done IS 'Objects made on the peer.';
 COMMENT ON COLUMN pgrelay.task_status.objects_total IS 'Objects to make on the peer.';
 COMMENT ON COLUMN pgrelay.task_status.tables IS 'Tables of the task.';
