@@ -172,7 +172,7 @@ async fn a_failure_of_the_schema_stage_says_what_was_made_and_what_failed() {
 
 #[tokio::test]
 async fn tables_in_which_users_keep_an_extensions_settings_are_named_with_their_condition() {
-    let pair = Pair::start("CREATE EXTENSION citext; CREATE TABLE conf (id int PRIMARY KEY, builtin bool)").await;
+    let pair = Pair::start("CREATE EXTENSION citext; CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE conf (id int, builtin bool)").await;
     // As pg_extension_config_dump() writes it in the script of an extension.
     let sql = "UPDATE pg_extension SET extconfig = ARRAY['conf'::regclass::oid], extcondition = ARRAY['WHERE NOT builtin'] WHERE extname = 'citext';
         ALTER EXTENSION citext ADD TABLE conf";
