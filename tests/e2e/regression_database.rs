@@ -13,12 +13,21 @@ use pgrelay_tests::{Applier, Cluster, ClusterOptions, Pair, wait_for_value};
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// pgrelay's own objects.
-const OWN: &str = r"[ .]pgrelay(\.|_keep_identity$|$)";
+const OWN: &str = r"[ .]pgrelay(\.|_[a-z_]+$|$)";
 
 /// A thousand tables with their chunks, indexes and triggers take more locks than the default allows to one transaction; the
 /// formats are the same on both sides, since pg_dump shows bounds and defaults in them.
 const CONF: &str = "max_locks_per_transaction = 512\nmax_worker_processes = 32\nmax_prepared_transactions = 4
     datestyle = 'ISO, YMD'\nintervalstyle = 'postgres'\ntimezone = 'UTC'\n";
+
+/// What `docs/limits.md` says does not arrive as it was: large objects, and the stale rows of a materialized view, which is filled
+/// anew on the peer. Twice, as one may read another that comes later.
+const WITHOUT_WHAT_IS_NOT_CARRIED: &str = "SELECT lo_unlink(oid) FROM pg_largeobject_metadata;
+    DO $$ DECLARE view regclass; BEGIN
+      FOR view IN SELECT c.oid FROM pg_class c, generate_series(1, 2) n WHERE c.relkind = 'm' AND c.relispopulated ORDER BY n, c.oid LOOP
+        EXECUTE format('REFRESH MATERIALIZED VIEW %s', view);
+      END LOOP;
+    END $$";
 
 fn scripts() -> Option<PathBuf> {
     if std::env::var("PGRELAY_NIGHTLY").is_ok_and(|v| v == "1") {
@@ -64,6 +73,7 @@ async fn baseline(scripts: &Path, pair: &Pair, folder: &Path) -> PathBuf {
 
 /// Moves the database of the source, then compares schema and rows; `options` are the task's.
 async fn moved_is_the_same(scripts: &Path, pair: &Pair, options: &str) {
+    pair.source.psql(DB, WITHOUT_WHAT_IS_NOT_CARRIED).await;
     let folder = TempFolder::new();
     let figures = baseline(scripts, pair, folder.path()).await;
     pair.start_task(options).await;
@@ -113,7 +123,7 @@ async fn the_regression_database_of_postgresql_arrives() {
     println!("{}", run(make.arg(scripts.join("make_regression.sh")).arg(&work).env("FID_SRC", dsn)));
     source.psql("postgres", &format!("ALTER DATABASE regression RENAME TO {DB}")).await;
     let pair = pair(source, peer).await;
-    moved_is_the_same(&scripts, &pair, r#"{"keyless": "insert_only", "acknowledge_warnings": true, "not_movable": "skip"}"#).await;
+    moved_is_the_same(&scripts, &pair, r#"{"keyless": "insert_only", "acknowledge_warnings": true}"#).await;
 }
 
 #[tokio::test]
@@ -125,5 +135,5 @@ async fn the_exotic_database_arrives() {
     psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(scripts.join("exotic.sql")).arg("-d").arg(source.dsn(DB));
     run(&mut psql);
     let pair = pair(source, peer).await;
-    moved_is_the_same(&scripts, &pair, r#"{"keyless": "insert_only", "acknowledge_warnings": true, "not_movable": "skip"}"#).await;
+    moved_is_the_same(&scripts, &pair, r#"{"keyless": "insert_only", "acknowledge_warnings": true}"#).await;
 }

@@ -51,14 +51,26 @@ fn skip_comment(text: &str) -> Option<&str> {
 /// One word at the start, folded as SQL does, and what follows it.
 fn word(text: &str, first: char) -> Option<(String, &str)> {
     if first == '"' {
-        let end = text[1..].find('"')? + 1;
-        return Some((text[1..end].to_string(), &text[end + 1..]));
+        return quoted(text);
     }
     if !(first.is_alphabetic() || first == '_') {
         return None;
     }
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(text.len());
     Some((text[..end].to_lowercase(), &text[end..]))
+}
+
+/// A quoted name at the start, where two quotes are one, and what follows it.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut rest = text.strip_prefix('"')?;
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        name.push_str(part);
+        let Some(more) = after.strip_prefix('"') else { return Some((name, after)) };
+        name.push('"');
+        rest = more;
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +95,7 @@ mod tests {
         for body in ["\"", "a.", "/*", "--", "é.ü", "'", "a . b"] {
             names(body);
         }
+        assert!(names("SELECT \"do\"\"uble\".\"a--b\"").contains(&name(Some("do\"uble"), "a--b")));
         assert!(names("a . b").contains(&name(Some("a"), "b")));
     }
 }

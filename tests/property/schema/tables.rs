@@ -308,8 +308,6 @@ impl Model<'_> {
             }
             14 => drop(self.try_sql(format!("COMMENT ON COLUMN {sql}.{c} IS 'column''s \\ comment'")).await),
             _ => {
-                let schema = sql.split_once('.').map_or("", |_| "");
-                let _ = schema;
                 self.try_sql(format!("ALTER TABLE {sql} ALTER COLUMN {c} SET COMPRESSION pglz")).await;
             }
         }
