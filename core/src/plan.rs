@@ -85,6 +85,17 @@ pub struct Item {
     pub reason: String,
 }
 
+impl Item {
+    /// Whether its `ddl` reads a table's rows, and so takes the longer the more there are.
+    pub fn reads_rows(&self) -> bool {
+        match self.kind.as_str() {
+            "index" | "primary key" | "unique constraint" | "exclusion constraint" | "check constraint" => true,
+            "foreign key" => self.then.is_none(),
+            _ => false,
+        }
+    }
+}
+
 /// A whole plan.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {

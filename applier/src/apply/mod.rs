@@ -46,15 +46,15 @@ use crate::{
 pub enum CopyMessage {
     /// The copy is about to take a snapshot. It waits for the answer.
     Ask {
-        /// The table.
-        table: TableName,
+        /// The tables that share it.
+        tables: Vec<TableName>,
         /// It may take it now.
         reply: oneshot::Sender<()>,
     },
     /// The copy has taken a snapshot and asks whether it may use it.
     Snapshot {
-        /// The table.
-        table: TableName,
+        /// The tables that share it.
+        tables: Vec<TableName>,
         /// What the snapshot sees.
         seen: Seen,
         /// True: copy under it. False: take another.
@@ -62,8 +62,8 @@ pub enum CopyMessage {
     },
     /// The rows and the keys are on the peer.
     Done {
-        /// The table.
-        table: TableName,
+        /// The tables.
+        tables: Vec<TableName>,
     },
 }
 
@@ -132,9 +132,10 @@ impl Applier {
         for table in known.keys() {
             tables.add(table.clone(), State::Init);
         }
+        let now: HashMap<u32, &TableName> = known.iter().map(|(table, oid)| (*oid, table)).collect();
         for copied in standing::copied(session.client(), &setting.origin).await? {
             // A table that is gone from the source has no changes any more.
-            let Some((name, _)) = known.iter().find(|(_, oid)| **oid == copied.oid) else { continue };
+            let Some(&name) = now.get(&copied.oid) else { continue };
             if *name != copied.table {
                 return Err(standing::renamed(&copied.table, name));
             }
@@ -228,41 +229,55 @@ impl Applier {
     }
 
     async fn hear(&mut self, message: CopyMessage) -> Result<Option<End>> {
-        let Some(tables) = &mut self.tables else { return Ok(None) };
+        let Some(all) = &mut self.tables else { return Ok(None) };
         match message {
-            CopyMessage::Ask { table, reply } => {
-                tables.ask(&table);
+            CopyMessage::Ask { tables, reply } => {
+                tables.iter().for_each(|table| all.ask(table));
                 // A copy that has gone away does not need the answer.
                 let _ = reply.send(());
                 Ok(None)
             }
-            CopyMessage::Snapshot { table, seen, reply } => {
-                self.reference = seen.snapshot.clone();
-                let accepted = tables.accept(&table, seen);
+            CopyMessage::Snapshot { tables, seen, reply } => {
+                let accepted = all.accept(&tables, &seen);
+                self.reference = seen.snapshot;
                 if accepted {
-                    self.setting.progress.table(&table, |t| t.state = TableState::DataSync);
+                    tables.iter().for_each(|table| self.setting.progress.table(table, |t| t.state = TableState::DataSync));
                 }
                 // A copy that has gone away does not need the answer.
                 let _ = reply.send(accepted);
                 Ok(None)
             }
-            CopyMessage::Done { table } => {
-                let Some(waiting) = tables.caught(&table) else {
-                    // An old session's copy was committed after this applier had looked: look again.
-                    return Err(Error::new(Kind::Contention, format!("table \"{table}\" was copied by a session of an earlier applier")));
-                };
-                if waiting.overflowed {
-                    return Ok(Some(End::Rewind));
-                }
-                self.drain(&table, waiting.changes).await?;
-                // The last table may just have brought all of them to one position.
-                if self.tables.is_some() {
-                    self.setting.progress.table(&table, |t| t.state = TableState::SyncDone);
-                }
-                self.settle_position().await?;
-                Ok(None)
+            CopyMessage::Done { tables } => self.caught(&tables).await,
+        }
+    }
+
+    /// The rows of these tables are on the peer: what waits for them is applied.
+    async fn caught(&mut self, tables: &[TableName]) -> Result<Option<End>> {
+        let (forgotten, kept): (Vec<&TableName>, Vec<&TableName>) = tables.iter().partition(|table| self.has_forgotten(table));
+        for table in kept {
+            let Some(waiting) = self.tables.as_mut().and_then(|all| all.caught(table)) else {
+                // An old session's copy was committed after this applier had looked: look again.
+                return Err(Error::new(Kind::Contention, format!("table \"{table}\" was copied by a session of an earlier applier")));
+            };
+            self.drain(table, waiting.changes).await?;
+            // The last table may just have brought all of them to one position.
+            if self.tables.is_some() {
+                self.setting.progress.table(table, |t| t.state = TableState::SyncDone);
             }
         }
+        if forgotten.is_empty() {
+            self.settle_position().await?;
+            return Ok(None);
+        }
+        // Only now: until here each of them kept the slot before the first of its changes, and nothing settles before these come again.
+        for table in forgotten {
+            self.tables.as_mut().and_then(|all| all.caught(table));
+        }
+        Ok(Some(End::Rewind))
+    }
+
+    fn has_forgotten(&mut self, table: &TableName) -> bool {
+        self.tables.as_mut().and_then(|all| all.waiting(table)).is_some_and(|(waiting, _)| waiting.overflowed)
     }
 
     async fn take(&mut self, frame: Frame) -> Result<()> {

@@ -159,15 +159,17 @@ impl Tables {
         self.states.insert(table.clone(), State::Asking { passed });
     }
 
-    /// A copy offers the snapshot that it took after it asked; false: it must ask again.
-    pub fn accept(&mut self, table: &TableName, seen: Seen) -> bool {
+    /// A copy offers the snapshot that it took for these tables after it asked; false: it must ask again.
+    pub fn accept(&mut self, tables: &[TableName], seen: &Seen) -> bool {
         self.fresh_snapshot(&seen.snapshot);
-        let good = match self.states.get(table) {
+        let good = tables.iter().all(|table| match self.states.get(table) {
             Some(State::Asking { passed }) => passed.iter().all(|t| seen.snapshot.sees(t.xid)),
             _ => false,
-        };
-        let state = if good { State::Copying { seen, waiting: Waiting::default() } } else { State::Init };
-        self.states.insert(table.clone(), state);
+        });
+        for table in tables {
+            let state = if good { State::Copying { seen: seen.clone(), waiting: Waiting::default() } } else { State::Init };
+            self.states.insert(table.clone(), state);
+        }
         good
     }
 
@@ -257,7 +259,7 @@ mod tests {
 
     fn take(tables: &mut Tables, snapshot: &str) -> bool {
         tables.ask(&table());
-        tables.accept(&table(), seen(snapshot))
+        tables.accept(&[table()], &seen(snapshot))
     }
 
     fn tables() -> Tables {
@@ -286,8 +288,22 @@ mod tests {
         assert_eq!(tables.verdict(&table(), transaction(12, 50)), Verdict::LeaveOut);
         tables.fresh_snapshot(&seen("21:21:").snapshot);
         assert_eq!(tables.hold(), None);
-        assert!(!tables.accept(&table(), seen("10:20:12")));
+        assert!(!tables.accept(&[table()], &seen("10:20:12")));
         assert!(take(&mut tables, "21:21:"));
+    }
+
+    #[test]
+    fn tables_that_share_a_snapshot_are_accepted_together_or_not_at_all() {
+        let (mut tables, other) = (tables(), TableName::new("s", "u"));
+        tables.add(other.clone(), State::Init);
+        assert_eq!(tables.verdict(&other, transaction(12, 50)), Verdict::LeaveOut);
+        let both = [table(), other];
+        both.iter().for_each(|t| tables.ask(t));
+        assert!(!tables.accept(&both, &seen("10:20:12")));
+        assert!(both.iter().all(|t| matches!(tables.get(t), Some(State::Init))));
+        both.iter().for_each(|t| tables.ask(t));
+        assert!(tables.accept(&both, &seen("10:20:")));
+        assert!(both.iter().all(|t| matches!(tables.get(t), Some(State::Copying { .. }))));
     }
 
     #[test]
@@ -295,7 +311,7 @@ mod tests {
         let mut tables = tables();
         tables.ask(&table());
         tables.rewind();
-        assert!(!tables.accept(&table(), seen("10:20:")));
+        assert!(!tables.accept(&[table()], &seen("10:20:")));
     }
 
     #[test]

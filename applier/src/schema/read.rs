@@ -17,22 +17,22 @@ pub async fn read_catalog(source: &Client) -> Result<Catalog> {
     source.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(|e| server_error(e, DOING))?;
     let read = read(source).await;
     let end = source.batch_execute("ROLLBACK").await.map_err(|e| server_error(e, DOING));
-    let parts = read?;
+    let catalog = read?;
     end?;
-    Catalog::from_json(&parts)
+    Ok(catalog)
 }
 
-async fn read(source: &Client) -> Result<Vec<(&'static str, String)>> {
+async fn read(source: &Client) -> Result<Catalog> {
     let set = |(name, value): &(&str, &str)| format!("SET LOCAL {} = {};", quote_ident(name), quote_literal(value));
     let settings: String = SETTINGS.iter().map(set).collect();
     source.batch_execute(&settings).await.map_err(|e| server_error(e, DOING))?;
-    let mut parts = Vec::with_capacity(QUERIES.len());
+    let mut catalog = Catalog::default();
     for (name, sql) in QUERIES {
         let row = source.query_one(*sql, &[]).await.map_err(|e| server_error(e, &format!("{DOING} ({name})")))?;
-        let json: String = row
+        let json: &str = row
             .try_get(0)
             .map_err(|e| Error::new(Kind::Internal, format!("the catalog query \"{name}\" returned no text")).caused_by(e))?;
-        parts.push((*name, json));
+        catalog.add(name, json)?;
     }
-    Ok(parts)
+    Ok(catalog)
 }

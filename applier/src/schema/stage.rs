@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use pgrelay_core::{Error, Result, plan::Item};
+use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
 use super::carry_out;
@@ -26,8 +27,8 @@ pub struct Stage<'a> {
 
 impl Stage<'_> {
     /// As `carry_out`; an event says where it stopped.
-    pub async fn carry_out(&self, peer: &mut Client, items: &[&Item]) -> Result<()> {
-        let made = carry_out(peer, self.key, items, &mut self.progress.count_objects()).await;
+    pub async fn carry_out(&self, peer: &mut Client, items: &[&Item], gate: Option<&Mutex<()>>) -> Result<()> {
+        let made = carry_out(peer, self.key, items, gate, &mut self.progress.count_objects()).await;
         if let Err(error) = &made {
             self.tell(peer, items, error).await?;
         }

@@ -130,11 +130,11 @@ impl Context {
         self.state(Actual::Failed, Some(error)).await
     }
 
-    /// Makes objects on the peer, counts them, and says where it stopped.
-    pub async fn carry_out(&self, peer: &mut Client, items: &[&Item]) -> Result<()> {
+    /// Makes objects on the peer, counts them, and says where it stopped. `gate`: a stream is applied meanwhile.
+    pub async fn carry_out(&self, peer: &mut Client, items: &[&Item], gate: Option<&tokio::sync::Mutex<()>>) -> Result<()> {
         let progress = self.progress();
         let stage = schema::Stage { task: &self.row.name, key: &self.names.origin, store: &self.store, progress: &progress };
-        stage.carry_out(peer, items).await
+        stage.carry_out(peer, items, gate).await
     }
 
     /// Writes an event.

@@ -51,7 +51,8 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
     }
     let snapshot: String = transaction.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await.map_err(failed)?.get(0);
     let setting = copy_setting(c, options, Snapshots::Shared(snapshot)).await?;
-    let jobs = tables.iter().map(|t| job(&t.table, t.oid, plan)).collect();
+    let mut after = after_tables(plan);
+    let jobs = tables.iter().map(|t| job(&t.table, t.oid, &mut after)).collect();
     let copied = copy::run(&setting, jobs, options.copy_jobs);
     tokio::select! {
         ended = copied => ended?,
@@ -60,7 +61,7 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
     transaction.rollback().await.map_err(failed)?;
     let mut peer = c.peer("schema").await?;
     let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::AfterAll).collect();
-    c.carry_out(&mut peer, &items).await?;
+    c.carry_out(&mut peer, &items, None).await?;
     let source = c.source("sequences").await?;
     Positions::default().follow(&source, &peer, c).await?;
     reporter::write_tables(c).await?;
@@ -103,7 +104,10 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let (to_copy, at_one_position) = (applier.to_copy(), applier.one_position());
     let (speak, hear) = mpsc::channel(64);
     let copy_setting = copy_setting(c, options, Snapshots::Own(speak)).await?;
-    let (jobs, unfinished) = jobs(&known, &to_copy, plan);
+    let mut after = after_tables(plan);
+    let jobs: Vec<Job> = to_copy.iter().map(|t| job(t, known[t], &mut after)).collect();
+    // Tables whose rows are there from an earlier try: their indexes may not be.
+    let unfinished: Vec<Job> = known.iter().map(|(t, oid)| job(t, *oid, &mut after)).filter(|j| !j.after.is_empty()).collect();
 
     let mut parts: JoinSet<Result<()>> = JoinSet::new();
     let streaming = stream(c.source.clone(), c.names.clone(), source_watch::stream_name(c), applier, hear);
@@ -186,15 +190,7 @@ async fn finish_schema(c: &Context, plan: &Plan, gate: Arc<Mutex<()>>, mut at_on
     let key = &c.names.origin;
     if !pipeline::is_done(&peer, key, "post_data_done").await? {
         let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::AfterAll).collect();
-        for item in &items {
-            let first = Item { then: None, ..(*item).clone() };
-            let held = gate.lock().await;
-            c.carry_out(&mut peer, &[&first]).await?;
-            drop(held);
-            if item.then.is_some() {
-                c.carry_out(&mut peer, &[item]).await?;
-            }
-        }
+        c.carry_out(&mut peer, &items, Some(&gate)).await?;
         pipeline::set_done(&peer, key, "post_data_done").await?;
         c.progress().set_moved();
         let message = format!("{} objects that follow the rows are on the peer", items.len());
@@ -237,16 +233,20 @@ async fn copy_setting(c: &Context, options: &Options, snapshots: Snapshots) -> R
     })
 }
 
-fn job(table: &TableName, oid: u32, plan: &Plan) -> Job {
-    let after = plan.items.iter().filter(|i| matches!(&i.when, When::AfterTable(t) if t == table)).cloned().collect();
-    Job { table: table.clone(), oid, after }
+/// What is to be built for each table when its rows are in.
+fn after_tables(plan: &Plan) -> HashMap<&TableName, Vec<Item>> {
+    let mut after: HashMap<&TableName, Vec<Item>> = HashMap::new();
+    for item in &plan.items {
+        if let When::AfterTable(table) = &item.when {
+            after.entry(table).or_default().push(item.clone());
+        }
+    }
+    after
 }
 
-/// Tables to copy, and tables whose rows are there from an earlier try: their indexes may not be.
-fn jobs(known: &HashMap<TableName, u32>, to_copy: &[TableName], plan: &Plan) -> (Vec<Job>, Vec<Job>) {
-    let all = known.iter().map(|(table, oid)| job(table, *oid, plan));
-    let (to_copy, copied): (Vec<Job>, Vec<Job>) = all.partition(|job| to_copy.contains(&job.table));
-    (to_copy, copied.into_iter().filter(|job| !job.after.is_empty()).collect())
+/// The job of a table, which takes what is to be built for it.
+fn job(table: &TableName, oid: u32, after: &mut HashMap<&TableName, Vec<Item>>) -> Job {
+    Job { table: table.clone(), oid, after: after.remove(table).unwrap_or_default() }
 }
 
 fn show<'a>(c: &Context, tables: impl Iterator<Item = &'a SourceTable>, insert_only: &HashSet<TableName>) {

@@ -48,7 +48,7 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
     if !c.has_begun() {
         c.state(Actual::Prechecking, None).await?;
         match check(c).await? {
-            Ok(lacks) => found = Some(lacks),
+            Ok(checked) => found = Some(checked),
             Err(error) => return Ok(Outcome::PrecheckFailed(error)),
         }
     }
@@ -58,20 +58,28 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
     }
     let mut peer = c.peer("schema").await?;
     end_leftovers(&peer, &c.names.origin).await?;
-    let catalog = read_source(c).await?;
-    let lacks = match (lacks::of_task(&peer, &c.names.origin).await?, found) {
-        (Some(lacks), _) => lacks,
-        (None, found) => {
-            let lacks = match found {
+    let lacks = lacks::of_task(&peer, &c.names.origin).await?;
+    let mut plan = match found {
+        // What was checked is what is made.
+        Some((found, plan)) => {
+            if lacks.is_none() {
+                begin_on_peer(c, &mut peer, &found).await?;
+            }
+            plan
+        }
+        None => {
+            let catalog = read_source(c).await?;
+            let lacks = match lacks {
                 Some(lacks) => lacks,
-                None => lacks::look(c, options, &catalog).await?,
+                None => {
+                    let lacks = lacks::look(c, options, &catalog).await?;
+                    begin_on_peer(c, &mut peer, &lacks).await?;
+                    lacks
+                }
             };
-            begin_on_peer(c, &mut peer, &lacks).await?;
-            lacks
+            make_plan(c, options, &catalog, &lacks)?
         }
     };
-    let mut plan = make_plan(c, options, &catalog, &lacks)?;
-    drop(catalog);
     if !options.stages.schema {
         // The objects are there: only the rows of the plan are wanted.
         plan.items.retain(|item| matches!(item.when, When::Copy(_)));
@@ -114,8 +122,9 @@ pub fn make_plan(c: &Context, options: &Options, catalog: &Catalog, lacks: &Lack
     Ok(plan_by_rules(catalog, &c.row.selection()?, Rules { not_movable: options.not_movable, peer }))
 }
 
-/// Gathers the facts of both sides and judges them; also what the peer lacks. Writes nothing that lasts.
-pub async fn findings(c: &Context) -> Result<(Vec<Finding>, Lacks)> {
+/// Gathers the facts of both sides and judges them; also what the peer lacks, and the plan that all this is about. Writes nothing
+/// that lasts.
+pub async fn findings(c: &Context) -> Result<(Vec<Finding>, Lacks, Plan)> {
     let options = c.row.options()?;
     let catalog = read_source(c).await?;
     let peer = async {
@@ -131,11 +140,13 @@ pub async fn findings(c: &Context) -> Result<(Vec<Finding>, Lacks)> {
         Ok((facts, lacks)) => (Ok(facts), lacks),
         Err(error) => (Err(precheck::unreachable(&error)), Lacks::new()),
     };
-    let plan = make_plan(c, &options, &catalog, &lacks)?;
+    let mut plan = make_plan(c, &options, &catalog, &lacks)?;
     drop(catalog);
-    let mut selection = c.row.selection()?;
+    let selected = c.row.selection()?;
+    let mut selection = selected.clone();
     // What comes along because a selected object needs it is looked at as well, and what is left out is not.
-    selection.include.extend(tables_with_rows(&plan).cloned().map(Pattern::Table));
+    let along = tables_with_rows(&plan).filter(|t| !selected.matches(&t.schema, &t.name));
+    selection.include.extend(along.cloned().map(Pattern::Table));
     selection.exclude.extend(plan.left_out().iter().cloned().map(Pattern::Table));
     let source = c.source("precheck").await?;
     let source_facts = precheck::gather_source(&source, &selection, &c.names).await?;
@@ -154,8 +165,8 @@ pub async fn findings(c: &Context) -> Result<(Vec<Finding>, Lacks)> {
     };
     let mut findings = pgrelay_core::precheck::run(&facts);
     findings.extend(owner_may_read(c, &plan).await?);
-    findings.extend(plan.findings);
-    Ok((findings, lacks))
+    findings.append(&mut plan.findings);
+    Ok((findings, lacks, plan))
 }
 
 /// The tables whose rows a plan moves.
@@ -176,12 +187,12 @@ async fn owner_may_read(c: &Context, plan: &Plan) -> Result<Vec<Finding>> {
     Ok(c.store.unreadable(&c.row, &tables).await?.iter().map(finding).collect())
 }
 
-/// The precheck of a start: an error when the task must not begin, else what the peer lacks.
-async fn check(c: &Context) -> Result<std::result::Result<Lacks, Error>> {
-    let (findings, lacks) = findings(c).await?;
+/// The precheck of a start: an error when the task must not begin, else what the peer lacks and the plan.
+async fn check(c: &Context) -> Result<std::result::Result<(Lacks, Plan), Error>> {
+    let (findings, lacks, plan) = findings(c).await?;
     c.store.findings(c.row.id, &findings).await?;
     let errors: Vec<&Finding> = findings.iter().filter(|f| f.severity == Severity::Error).collect();
-    let Some(first) = errors.first() else { return Ok(Ok(lacks)) };
+    let Some(first) = errors.first() else { return Ok(Ok((lacks, plan))) };
     let error = Error::new(Kind::Configuration, format!("the precheck found {} error(s), the first: {}", errors.len(), first.message))
         .object(first.object.clone())
         .hint("See pgrelay.finding for each error and its fix, then call pgrelay.resume_task().");
@@ -221,7 +232,7 @@ async fn create_pre_data(c: &Context, peer: &mut Client, plan: &Plan) -> Result<
         return Ok(());
     }
     let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::BeforeData).collect();
-    c.carry_out(peer, &items).await?;
+    c.carry_out(peer, &items, None).await?;
     set_done(peer, &c.names.origin, "pre_data_done").await?;
     c.progress().set_moved();
     c.event(Event::new(Level::Info, "schema", format!("{} objects are on the peer", items.len()))).await
@@ -231,7 +242,7 @@ async fn create_pre_data(c: &Context, peer: &mut Client, plan: &Plan) -> Result<
 async fn create_post_data(c: &Context, plan: &Plan) -> Result<()> {
     let mut peer = c.peer("schema").await?;
     let items: Vec<&Item> = plan.items.iter().filter(|i| matches!(i.when, When::AfterTable(_) | When::AfterAll)).collect();
-    c.carry_out(&mut peer, &items).await
+    c.carry_out(&mut peer, &items, None).await
 }
 
 /// Whether a part of the task is done, by its column of `pgrelay_peer.task`.

@@ -54,7 +54,7 @@ async fn one(c: &Context, request: Request, working: bool) -> Result<()> {
 }
 
 async fn precheck(c: &Context) -> Result<()> {
-    let (findings, _) = pipeline::findings(c).await?;
+    let (findings, ..) = pipeline::findings(c).await?;
     c.store.findings(c.row.id, &findings).await
 }
 

@@ -77,11 +77,12 @@ async fn tables(
             .hint("Stop the task and start it anew, or detach the partition on the source."));
         }
     }
-    let published = published(source, &c.names).await?.unwrap_or_default();
+    let published: HashSet<u32> = published(source, &c.names).await?.unwrap_or_default().iter().map(|p| p.oid).collect();
+    let there: HashMap<u32, &SourceTable> = now.iter().map(|t| (t.oid, t)).collect();
     for (name, oid) in known {
-        match now.iter().find(|t| t.oid == *oid) {
+        match there.get(oid) {
             None => tell(c, told, "dropped_table", dropped(name)).await?,
-            Some(table) if table.publishable && !published.iter().any(|p| p.oid == *oid) => {
+            Some(table) if table.publishable && !published.contains(oid) => {
                 return Err(Error::new(Kind::PositionLost, format!("table \"{name}\" was taken out of the task's publications"))
                     .object(name.to_string())
                     .hint("Its changes since then are not on the peer. Stop the task, empty the table on the peer, and start anew."));

@@ -65,12 +65,15 @@ impl Catalog {
     pub fn from_json(parts: &[(impl AsRef<str>, impl AsRef<str>)]) -> Result<Catalog> {
         let mut catalog = Catalog::default();
         for (name, json) in parts {
-            catalog.take(name.as_ref(), json.as_ref())?;
+            catalog.add(name.as_ref(), json.as_ref())?;
         }
         Ok(catalog)
     }
 
-    fn take(&mut self, name: &str, json: &str) -> Result<()> {
+    /// Takes the answer of one query: who reads them one by one needs none of them as text for long.
+    ///
+    /// Errors: as `from_json`.
+    pub fn add(&mut self, name: &str, json: &str) -> Result<()> {
         match name {
             "schema" => fill(&mut self.schemas, name, json),
             "extension" => fill(&mut self.extensions, name, json),

@@ -216,27 +216,36 @@ fn break_circles(draft: &mut Draft<'_>, edges: &mut Vec<Edge>, split: &mut BTree
     }
     loop {
         let (groups, member) = mark(edges, split);
-        let Some(group) = groups.first() else { break };
-        let within = |e: &&Edge| e.part.is_none_or(|p| !split.contains(&p)) && inside(e, &member) && group.contains(&e.from);
-        let view = edges.iter().filter(within).filter_map(|e| e.part).min();
-        if let Some(part) = view {
+        // Of each circle one need is given up at a time, all circles in one pass.
+        let (mut views, mut others) = (vec![None; groups.len()], vec![None; groups.len()]);
+        let within = |e: &Edge| e.part.is_none_or(|p| !split.contains(&p)) && inside(e, &member);
+        for e in edges.iter().filter(|e| within(e)) {
+            let group = member[e.from];
+            views[group] = views[group].into_iter().chain(e.part).min();
+            others[group].get_or_insert((e.from, e.to));
+        }
+        let forced: BTreeSet<(usize, usize)> =
+            views.iter().zip(others).filter_map(|(view, other)| other.filter(|_| view.is_none())).collect();
+        let parts: Vec<usize> = views.into_iter().flatten().collect();
+        if parts.is_empty() && forced.is_empty() {
+            break;
+        }
+        for part in parts {
             draft.parts[part].node.note = Some("replaces a stub, since the view and what needs it need each other".to_string());
             split.insert(part);
-            continue;
         }
-        let Some(at) = edges.iter().position(|e| within(&e)) else { break };
-        let e = edges[at];
-        findings.push(Finding {
-            item: "circle",
-            severity: Severity::Warning,
-            object: draft.nodes[e.from].identity.clone(),
-            message: format!(
-                "\"{}\" and \"{}\" need each other in a way that cannot be broken",
-                draft.nodes[e.from].identity, draft.nodes[e.to].identity
-            ),
-            fix: None,
-        });
-        edges.retain(|o| !(o.from == e.from && o.to == e.to));
+        findings.extend(forced.iter().map(|&(from, to)| unbreakable(&draft.nodes[from].identity, &draft.nodes[to].identity)));
+        edges.retain(|e| !forced.contains(&(e.from, e.to)));
+    }
+}
+
+fn unbreakable(one: &str, other: &str) -> Finding {
+    Finding {
+        item: "circle",
+        severity: Severity::Warning,
+        object: one.to_string(),
+        message: format!("\"{one}\" and \"{other}\" need each other in a way that cannot be broken"),
+        fix: None,
     }
 }
 

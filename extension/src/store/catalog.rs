@@ -16,8 +16,11 @@ use super::{FreshSnapshot, not_null, read};
 pub fn load() -> Result<Catalog> {
     let _settings = Settings::set(SETTINGS)?;
     let _snapshot = FreshSnapshot::push();
-    let parts = QUERIES.iter().map(|(name, sql)| Ok((*name, answer(sql)?))).collect::<Result<Vec<_>>>()?;
-    Catalog::from_json(&parts)
+    let mut catalog = Catalog::default();
+    for (name, sql) in QUERIES {
+        catalog.add(name, &answer(sql)?)?;
+    }
+    Ok(catalog)
 }
 
 /// Checks that what a pattern names exists. Errors: `UndefinedObject`.
