@@ -56,7 +56,7 @@ fn peak_mib() -> u64 {
 #[tokio::test]
 async fn a_plan_of_four_times_the_tables_takes_four_times_as_long() {
     let nightly = std::env::var("PGRELAY_NIGHTLY").is_ok_and(|v| v == "1");
-    let (small, large) = if nightly { (5_000, 20_000) } else { (400, 1_600) };
+    let (small, large) = if nightly { (5_000, 20_000) } else { (200, 800) };
     let conf = "max_locks_per_transaction = 1024\nautovacuum = off\nshared_buffers = 256MB\n".to_owned();
     let cluster = Cluster::start(ClusterOptions { conf, ..ClusterOptions::default() }).await;
     let mut took = vec![];
