@@ -204,6 +204,7 @@ fn break_circles(draft: &mut Draft<'_>, edges: &mut Vec<Edge>, split: &mut BTree
         }
         (groups, member.clone())
     };
+    wait_for_whole_circles(draft, edges);
     let (_, member) = mark(edges, split);
     let inside = |e: &Edge, member: &[usize]| member[e.from] != usize::MAX && member[e.from] == member[e.to];
     edges.retain(|e| !(e.soft && inside(e, &member)));
@@ -247,6 +248,42 @@ fn unbreakable(one: &str, other: &str) -> Finding {
         message: format!("\"{one}\" and \"{other}\" need each other in a way that cannot be broken"),
         fix: None,
     }
+}
+
+/// Functions that call each other in their bodies may come in any order, but whoever runs one of them when it is made, such
+/// as a table with a generated column, runs them all: it waits for each, unless that one needs it to be there first.
+fn wait_for_whole_circles(draft: &Draft<'_>, edges: &mut Vec<Edge>) {
+    let count = draft.nodes.len();
+    let is_function = |at: usize| draft.nodes[at].rank == rank::FUNCTION;
+    let (mut calls, mut hard) = (vec![vec![]; count], vec![vec![]; count]);
+    for e in edges.iter() {
+        if is_function(e.from) && is_function(e.to) {
+            calls[e.from].push(e.to);
+        }
+        if !e.soft {
+            hard[e.from].push(e.to);
+        }
+    }
+    for group in order::cycles(&calls) {
+        let callers: Vec<Edge> = edges.iter().filter(|e| !e.soft && group.contains(&e.to) && !group.contains(&e.from)).copied().collect();
+        for caller in callers {
+            let others = group.iter().filter(|&&other| other != caller.to && !reaches(&hard, other, caller.from));
+            edges.extend(others.map(|&to| Edge { to, ..caller }));
+        }
+    }
+}
+
+/// Whether one node needs another, directly or not.
+fn reaches(needs: &[Vec<usize>], from: usize, to: usize) -> bool {
+    let mut seen = BTreeSet::from([from]);
+    let mut left = vec![from];
+    while let Some(at) = left.pop() {
+        if at == to {
+            return true;
+        }
+        left.extend(needs[at].iter().filter(|&&next| seen.insert(next)));
+    }
+    false
 }
 
 /// Gives the pieces that stand alone nodes of their own and numbers all anew.
