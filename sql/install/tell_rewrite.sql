@@ -6,6 +6,7 @@ CREATE FUNCTION pgrelay.tell_rewrite() RETURNS event_trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '2s'
 AS $$
 DECLARE
     moved record;
@@ -14,6 +15,7 @@ BEGIN
         SELECT DISTINCT t.id, t.name, format('%s.%s', n.nspname, c.relname) AS table_name
         FROM pgrelay.task t
         JOIN pg_publication p ON p.pubname IN ('pgrelay_' || t.id, 'pgrelay_' || t.id || '_insert_only')
+            AND pg_has_role(p.pubowner, 'pgrelay_applier', 'MEMBER')
         JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = pg_event_trigger_table_rewrite_oid()
         JOIN pg_class c ON c.oid = r.prrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -26,7 +28,8 @@ BEGIN
         SELECT moved.id, coalesce(max(f.ordinal), 0) + 1, 'rewritten_table', 'error', moved.table_name,
             'the table was rewritten by ALTER TABLE; values that it changed are not carried', 'Run the same command on the peer.'
         FROM pgrelay.task_finding f
-        WHERE f.task_id = moved.id;
+        WHERE f.task_id = moved.id
+        HAVING NOT coalesce(bool_or(f.item = 'rewritten_table' AND f.object = moved.table_name), false);
     END LOOP;
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'pgrelay could not note a rewritten table: %', SQLERRM

@@ -17,6 +17,8 @@ pub(super) struct ServerReport {
     pub(super) table: Option<String>,
     pub(super) column: Option<String>,
     pub(super) constraint: Option<String>,
+    /// The C function that raised it.
+    pub(super) routine: Option<String>,
 }
 
 /// Maps an error of tokio-postgres. `doing` says what failed, as in `cannot read the catalog of the source`.
@@ -32,6 +34,7 @@ pub fn server_error(e: tokio_postgres::Error, doing: &str) -> Error {
             table: own(db.table()),
             column: own(db.column()),
             constraint: own(db.constraint()),
+            routine: own(db.routine()),
         }
         .into_error(doing);
     }
@@ -148,6 +151,7 @@ impl ServerReport {
                 b'H' => report.hint = Some(text),
                 b's' => report.schema = Some(text),
                 b't' => report.table = Some(text),
+                b'R' => report.routine = Some(text),
                 b'c' => report.column = Some(text),
                 b'n' => report.constraint = Some(text),
                 _ => {}
@@ -159,17 +163,20 @@ impl ServerReport {
     /// The error, without row values. `doing` says what failed.
     pub(super) fn into_error(self, doing: &str) -> Error {
         let code = self.code.as_str();
+        // RAISE takes any SQLSTATE and any words, row values among them.
+        let raised = self.routine.as_deref() == Some("exec_stmt_raise");
+        let keeps_message = |code: &str| !raised && keeps_message(code);
         let message = if keeps_message(code) { self.message } else { format!("the server refused a value ({})", condition(code)) };
         let mut error = Error::new(kind_of(code), format!("{doing}: {message}")).server_sqlstate(code);
         let names = [("Constraint", &self.constraint), ("Column", &self.column)];
         let names = names.iter().filter_map(|(what, name)| name.as_ref().map(|n| format!("{what} \"{n}\"."))).collect::<Vec<_>>();
         match self.detail {
-            Some(detail) if keeps_detail(code) => error = error.detail(detail),
+            Some(detail) if !raised && keeps_detail(code) => error = error.detail(detail),
             _ if !names.is_empty() => error = error.detail(names.join(" ")),
             _ => {}
         }
         match self.hint {
-            Some(hint) if keeps_message(code) || class(code) == "22" => error = error.hint(hint),
+            Some(hint) if keeps_message(code) || (!raised && class(code) == "22") => error = error.hint(hint),
             _ if !keeps_message(code) => error = error.hint("The server's log has the message in full."),
             _ => {}
         }
@@ -184,7 +191,19 @@ impl ServerReport {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_a_function_raises_is_not_repeated_whatever_its_code() {
+        let error = raised("42501", "exec_stmt_raise");
+        let all = format!("{error} {:?} {:?}", error.detail, error.hint);
+        assert!(!all.contains("sEcret") && !all.contains("\"hint\""), "{all}");
+        assert!(raised("42501", "aclcheck_error").to_string().contains("sEcret"), "PostgreSQL's own names objects only");
+    }
+
     fn report(code: &str) -> Error {
+        raised(code, "ExecConstraints")
+    }
+
+    fn raised(code: &str, routine: &str) -> Error {
         let field = |tag: u8, text: &str| [&[tag], text.as_bytes(), &[0]].concat();
         let body = [
             field(b'S', "ERROR"),
@@ -197,6 +216,7 @@ mod tests {
             field(b't', "orders"),
             field(b'c', "amount"),
             field(b'n', "orders_pkey"),
+            field(b'R', routine),
             vec![0],
         ]
         .concat();

@@ -97,7 +97,8 @@ async fn marks(peer: &Client, task_key: &str, items: &[&Item]) -> Result<HashSet
 }
 
 fn then_mark(item: &Item) -> String {
-    format!("{} (then)", item.identity)
+    // No identity begins like this: each begins with a kind.
+    format!("(then) {}", item.identity)
 }
 
 /// All items and their marks in one transaction, sent without waiting for each answer.

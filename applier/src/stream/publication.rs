@@ -6,7 +6,8 @@
 //! be read.
 
 use pgrelay_core::{
-    Result,
+    Error, Result,
+    error::Kind,
     name::{TableName, quote_ident, quote_literal},
     task::{Keyless, Names},
 };
@@ -77,8 +78,16 @@ pub struct Published {
 /// Tables (not partitioned ones) in the task's publications; none when the publications do not exist.
 pub async fn published(source: &Client, names: &Names) -> Result<Option<Vec<Published>>> {
     let doing = "read the publications";
-    let exist = source.query("SELECT FROM pg_catalog.pg_publication WHERE pubname = $1", &[&names.publication]).await;
-    if exist.map_err(|e| server_error(e, doing))?.is_empty() {
+    let sql = "SELECT p.pubname::text, p.pubowner = r.oid FROM pg_catalog.pg_publication p, pg_catalog.pg_roles r \
+               WHERE p.pubname IN ($1, $2) AND r.rolname = current_user";
+    let exist = source.query(sql, &[&names.publication, &names.publication_insert_only]).await.map_err(|e| server_error(e, doing))?;
+    if let Some(foreign) = exist.iter().find(|p| !p.get::<_, bool>(1)) {
+        let name: &str = foreign.get(0);
+        return Err(Error::new(Kind::InsufficientPrivilege, format!("publication \"{name}\" belongs to another role than the applier's"))
+            .object(name)
+            .hint("Somebody else has made it under the task's name. Drop it, then call pgrelay.resume_task()."));
+    }
+    if exist.is_empty() {
         return Ok(None);
     }
     let rows =
@@ -163,6 +172,16 @@ async fn set_identity_full(source: &Client, task_id: i64, table: &SourceTable) -
     );
     let doing = format!("set the replica identity of table \"{}\"", table.table);
     patiently(source, &sql, &doing).await.map_err(|e| e.object(table.table.to_string()))
+}
+
+/// Sets REPLICA IDENTITY FULL where a table that is published for every change has no identity: it may have lost it while
+/// the publications were being made, or by a command whose snapshot did not show the task to the event trigger.
+pub async fn keep_identities(source: &Client, task_id: i64, published: &[Published], all: &[SourceTable]) -> Result<()> {
+    let every_change = published.iter().filter(|p| !p.insert_only);
+    for table in every_change.filter_map(|p| all.iter().find(|t| t.oid == p.oid && !t.usable)) {
+        set_identity_full(source, task_id, table).await?;
+    }
+    Ok(())
 }
 
 /// Takes the publications away and puts the replica identities back.

@@ -12,9 +12,9 @@ use crate::{
     stream::{publication, slot},
 };
 
-/// Keeps two appliers from making and dropping pgrelay's own schema on a peer at once; ends with the transaction.
-/// The number spells "pgrelay" in ASCII.
-pub const LOCK_OWN_SCHEMA: &str = "SELECT pg_catalog.pg_advisory_xact_lock(31639403613249913)";
+/// Keeps two appliers from using and dropping pgrelay's own schema on a peer at once; ends with the transaction. Only the
+/// owner of the table can be in the way.
+pub const LOCK_OWN_SCHEMA: &str = "SET LOCAL lock_timeout = '10s'; LOCK TABLE pgrelay_peer.task IN SHARE ROW EXCLUSIVE MODE";
 
 /// Cleans both sides. With the user's `force` a peer that is gone is left, and what stays there is told.
 ///
@@ -60,10 +60,10 @@ async fn clean_peer(peer: &mut Client, key: &str) -> Result<()> {
                    WHERE roname = $1 OR pg_catalog.starts_with(roname, $1 || '_copy_')";
     peer.execute(origins, &[&key]).await.map_err(failed)?;
     let transaction = peer.transaction().await.map_err(failed)?;
-    transaction.batch_execute(LOCK_OWN_SCHEMA).await.map_err(failed)?;
     let there: bool =
         transaction.query_one("SELECT pg_catalog.to_regclass('pgrelay_peer.task') IS NOT NULL", &[]).await.map_err(failed)?.get(0);
     if there {
+        transaction.batch_execute(LOCK_OWN_SCHEMA).await.map_err(failed)?;
         transaction.execute("DELETE FROM pgrelay_peer.task WHERE task_key = $1", &[&key]).await.map_err(failed)?;
         let last = transaction.query("SELECT FROM pgrelay_peer.task LIMIT 1", &[]).await.map_err(failed)?.is_empty();
         if last {

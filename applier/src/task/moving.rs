@@ -83,6 +83,8 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
             publication::published(&source, &c.names).await?.unwrap_or_default()
         }
     };
+    let all = publication::source_tables(&source).await?;
+    publication::keep_identities(&source, c.row.id, &published, &all).await?;
     take_slot(c, &source).await?;
     c.stage("copy").await?;
     let insert_only: HashSet<TableName> = published.iter().filter(|p| p.insert_only).map(|p| p.table.clone()).collect();

@@ -11,7 +11,7 @@ use pgrelay_core::{
     state::Actual,
     task::{Options, Stages},
 };
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Transaction};
 
 use super::{cleanup, context::Context, lacks, moving, reporter};
 use crate::{
@@ -214,8 +214,9 @@ async fn begin_on_peer(c: &Context, peer: &mut Client, lacks: &Lacks) -> Result<
     let key = &c.names.origin;
     let doing = "make pgrelay's own schema on the peer";
     let transaction = peer.transaction().await.map_err(|e| server_error(e, doing))?;
-    transaction.batch_execute(cleanup::LOCK_OWN_SCHEMA).await.map_err(|e| server_error(e, doing))?;
+    own_schema_is_ours(&transaction).await?;
     transaction.batch_execute(include_str!("../../../sql/peer/create.sql")).await.map_err(|e| server_error(e, doing))?;
+    transaction.batch_execute(cleanup::LOCK_OWN_SCHEMA).await.map_err(|e| server_error(e, doing))?;
     let sql = "INSERT INTO pgrelay_peer.task (task_key) VALUES ($1) ON CONFLICT DO NOTHING";
     let made = transaction.execute(sql, &[&key]).await.map_err(|e| server_error(e, doing))?;
     if made > 0 && c.has_come_to("copy") {
@@ -225,6 +226,17 @@ async fn begin_on_peer(c: &Context, peer: &mut Client, lacks: &Lacks) -> Result<
         lacks::write(&transaction, key, lacks).await?;
     }
     transaction.commit().await.map_err(|e| server_error(e, doing))
+}
+
+/// A schema that somebody else has made under pgrelay's name could run his code, or tell positions that are not true.
+async fn own_schema_is_ours(transaction: &Transaction<'_>) -> Result<()> {
+    let rows = transaction.query(include_str!("../../../sql/query/peer/foreign_owners.sql"), &[]).await;
+    let rows = rows.map_err(|e| server_error(e, "look at pgrelay's own schema on the peer"))?;
+    let Some(row) = rows.first() else { return Ok(()) };
+    let (object, owner): (String, String) = (row.get("object"), row.get("owner"));
+    Err(Error::new(Kind::InsufficientPrivilege, format!("{object} on the peer belongs to role \"{owner}\"")).object(object).hint(
+        "Whatever is called pgrelay_peer must belong to the role that the applier connects as. Drop the schema, or connect as its owner.",
+    ))
 }
 
 async fn create_pre_data(c: &Context, peer: &mut Client, plan: &Plan) -> Result<()> {

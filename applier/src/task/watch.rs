@@ -17,7 +17,7 @@ use super::context::Context;
 use crate::{
     pg::server_error,
     store::{Event, Level},
-    stream::publication::{SourceTable, published, source_tables},
+    stream::publication::{SourceTable, keep_identities, published, source_tables},
 };
 
 /// How often sessions that wait for a copy's lock are looked for.
@@ -77,7 +77,9 @@ async fn tables(
             .hint("Stop the task and start it anew, or detach the partition on the source."));
         }
     }
-    let published: HashSet<u32> = published(source, &c.names).await?.unwrap_or_default().iter().map(|p| p.oid).collect();
+    let published = published(source, &c.names).await?.unwrap_or_default();
+    keep_identities(source, c.row.id, &published, &now).await?;
+    let published: HashSet<u32> = published.iter().map(|p| p.oid).collect();
     let there: HashMap<u32, &SourceTable> = now.iter().map(|t| (t.oid, t)).collect();
     for (name, oid) in known {
         match there.get(oid) {

@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-/// Options of a user mapping whose value is a secret.
-const SECRETS: [&str; 5] = ["password", "passfile", "sslpassword", "secret", "token"];
+/// Options of a user mapping that are no secret under any wrapper; what else there is may be one.
+const HARMLESS: [&str; 3] = ["user", "username", "password_required"];
 
 pub(crate) fn draft<'a>(lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
     for f in &lookup.catalog.foreign {
@@ -56,7 +56,7 @@ fn server<'a>(f: &'a Foreign) -> Node<'a> {
 fn mapping<'a>(f: &'a Foreign, lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
     let of = f.of.as_deref().unwrap_or_default();
     let user = if f.public { "PUBLIC".to_string() } else { quote_ident(&f.name) };
-    let secret = |o: &&String| o.split_once('=').is_some_and(|(name, _)| SECRETS.contains(&name.to_lowercase().as_str()));
+    let secret = |o: &&String| o.split_once('=').is_some_and(|(name, _)| !HARMLESS.contains(&name.to_lowercase().as_str()));
     let kept: Vec<String> = f.options.iter().filter(|o| !secret(o)).cloned().collect();
     let identity = format!("user mapping for {} on {of}", if f.public { "public" } else { &f.name });
     if kept.len() < f.options.len() {
@@ -64,8 +64,8 @@ fn mapping<'a>(f: &'a Foreign, lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
             item: "user_mapping_secret",
             severity: Severity::Warning,
             object: identity.clone(),
-            message: "the secret of this user mapping is not carried".to_string(),
-            fix: Some("Set it on the peer with ALTER USER MAPPING.".to_string()),
+            message: "options of this user mapping that may be secrets are not carried".to_string(),
+            fix: Some("Set them on the peer with ALTER USER MAPPING.".to_string()),
         });
     }
     let ddl = format!("CREATE USER MAPPING FOR {user} SERVER {}{};", quote_ident(of), foreign_options(&kept));

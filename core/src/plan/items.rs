@@ -1,6 +1,6 @@
 //! From a graph and what is taken of it to the items of a plan: phases, order, reasons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     catalog::class,
@@ -63,8 +63,22 @@ pub(crate) fn make(
         }
     }
     let mut items: Vec<Item> = phased.into_values().flatten().collect();
+    tell_apart(&mut items);
     items.iter_mut().zip(1..).for_each(|(item, ordinal)| item.ordinal = ordinal);
     items
+}
+
+/// Names are shown as they are, so table `t.q` of schema `s` and table `q` of schema `s.t` read the same: the later of two
+/// gets a number, since marks and comparisons go by identity.
+fn tell_apart(items: &mut [Item]) {
+    let mut seen: HashMap<String, u32> = HashMap::new();
+    for item in items {
+        let count = seen.entry(item.identity.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            item.identity = format!("{} ({count})", item.identity);
+        }
+    }
 }
 
 fn rank_of(when: &When) -> u8 {
