@@ -103,7 +103,8 @@ async fn of_two_sessions_that_start_one_task_one_is_refused() {
     one.batch_execute("BEGIN; SELECT pgrelay.start_task('move')").await.unwrap();
     let late = tokio::spawn(async move { error_of(&two, "SELECT pgrelay.start_task('move')").await });
     let waits = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%start_task%'";
-    wait_for_value(&one, waits, "1", Duration::from_secs(10)).await;
+    // Inside of its transaction `one` would see the sessions as they were at its first look.
+    wait_for_value(&cluster.connect("app").await, waits, "1", Duration::from_secs(10)).await;
     one.batch_execute("COMMIT").await.unwrap();
     assert_eq!(late.await.unwrap().code().code(), "55000");
     assert_eq!(value(&one, "SELECT desired_serial::text FROM pgrelay.task").await.unwrap(), "1");
