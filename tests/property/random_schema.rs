@@ -17,8 +17,10 @@ async fn a_random_schema_arrives_as_it_was() {
     let count = count.unwrap_or(if nightly { NIGHTLY } else { DAILY });
     let server = Cluster::start(ClusterOptions { name: "schema".to_string(), ..ClusterOptions::default() }).await;
     schema::roles(&server.connect("postgres").await).await;
-    // `PGRELAY_SEED` of a failed schema makes it the first.
-    let first = std::env::var("PGRELAY_SEED").ok().and_then(|v| v.parse().ok()).unwrap_or_else(|| seed.below(1 << 40));
+    // `PGRELAY_SEED` of a failed schema makes it the first. The daily run takes the same schemas every time, so that a change is
+    // blamed for what it broke; new ones are the nightly run's.
+    let given = std::env::var("PGRELAY_SEED").ok().and_then(|v| v.parse().ok());
+    let first = given.unwrap_or_else(|| if nightly { seed.below(1 << 40) } else { 1 });
     let mut wrong = Vec::new();
     for number in first..first + count {
         if let Err(e) = arrives(&server, number).await {
