@@ -32,7 +32,10 @@ pub async fn run(c: &Context) -> Result<()> {
             Positions::default().follow(&source, peer, c).await?;
         }
     }
-    c.begin_cleaning().await?;
+    if !is_clone {
+        // Not on a clone: a second try there must not take the missing slot for one that we have removed.
+        c.begin_cleaning().await?;
+    }
     slot::remove(&source, &c.names).await?;
     publication::remove(&source, c.row.id, &c.names).await?;
     match peer {
