@@ -7,6 +7,7 @@ pub(crate) mod draft;
 mod graph;
 mod hints;
 mod items;
+mod late_type;
 pub(crate) mod lookup;
 mod path;
 mod select;

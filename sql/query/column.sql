@@ -5,6 +5,7 @@ SELECT coalesce(json_agg(x.one), '[]')::text AS json
 FROM (
   SELECT json_build_array(a.attrelid::int8, json_agg(json_strip_nulls(json_build_object(
       'n', a.attname,
+      'k', a.attnum,
       't', format_type(a.atttypid, a.atttypmod),
       'nn', nullif(a.attnotnull, false),
       'nc', nn.conname,

@@ -68,6 +68,24 @@ async fn a_view_that_reads_itself_arrives() {
 }
 
 #[tokio::test]
+async fn a_table_whose_column_has_the_type_of_a_materialized_view_over_it_arrives() {
+    let server = same(
+        "CREATE SCHEMA \"S.1\"; CREATE TABLE \"S.1\".\"Größe\" (id int NOT NULL, w text) PARTITION BY RANGE (id);
+        CREATE TABLE part (gone int, id int NOT NULL, w text); ALTER TABLE part DROP COLUMN gone;
+        ALTER TABLE \"S.1\".\"Größe\" ATTACH PARTITION part FOR VALUES FROM (0) TO (9);
+        CREATE TABLE mother (id int); CREATE TABLE child (own int) INHERITS (mother);
+        CREATE MATERIALIZED VIEW m AS SELECT p.id, c.own FROM part p, child c;
+        ALTER TABLE \"S.1\".\"Größe\" ADD COLUMN \"Ms\" m[] DEFAULT ARRAY[]::m[], ADD COLUMN last int, ADD CHECK (\"Ms\" IS NOT NULL);
+        ALTER TABLE mother ADD COLUMN one m, ADD COLUMN z int; ALTER TABLE child ALTER COLUMN one SET STORAGE EXTERNAL;
+        ALTER TABLE part ALTER COLUMN \"Ms\" SET STATISTICS 77;
+        CREATE VIEW v AS SELECT \"Ms\" FROM part; CREATE VIEW w AS SELECT mother FROM mother; CREATE INDEX ON part (\"Ms\");
+        COMMENT ON COLUMN part.\"Ms\" IS 'late';",
+    )
+    .await;
+    assert_eq!(both(&server, "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'part'::regclass AND attnum > 0 AND NOT attisdropped").await, "id w Ms last");
+}
+
+#[tokio::test]
 async fn a_default_and_a_check_that_use_the_row_type_of_their_own_table_arrive() {
     same(
         "CREATE TABLE t (id int, c text, d int); CREATE FUNCTION f(t) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1.id';

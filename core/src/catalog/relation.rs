@@ -32,6 +32,9 @@ pub struct Column {
     /// Name.
     #[serde(rename = "n")]
     pub name: String,
+    /// Number in pg_attribute; dropped columns leave gaps.
+    #[serde(rename = "k", default)]
+    pub number: i32,
     /// Type with modifier.
     #[serde(rename = "t")]
     pub type_name: String,

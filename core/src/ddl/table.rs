@@ -57,7 +57,7 @@ pub(crate) fn create(table: &Table, lookup: &Lookup<'_>, split: &Split) -> Strin
     if !is_explicit(table) {
         ddl.push_str(&inherit::differences(table, lookup, split));
     }
-    ddl.push_str(&column::settings(table, lookup));
+    ddl.push_str(&column::settings(table, lookup, split));
     if let Some(bound) = &table.bound {
         for parent in table.parents.iter().filter_map(|&p| lookup.table(p)) {
             ddl.push_str(&format!("\nALTER TABLE ONLY {} ATTACH PARTITION {name} {bound};", parent.object.quoted()));

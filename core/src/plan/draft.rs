@@ -147,6 +147,13 @@ pub(crate) struct Draft<'a> {
     /// Base and range types whose functions need them first as a shell.
     pub shells: Vec<(Address, Address)>,
     pub findings: Vec<Finding>,
+    /// Columns that get their type when it is there, by `column_type`.
+    pub late_types: Vec<Address>,
+}
+
+/// The address that stands for the type of a table's column.
+pub(crate) fn column_type(table: u32, column: i32) -> Address {
+    Address::new(derived_class::COLUMN_TYPE + column.unsigned_abs(), table)
 }
 
 /// An address for a node that is no object of its own: derived from one that is.
@@ -167,6 +174,8 @@ pub(crate) mod derived_class {
     pub const VALIDATION: u32 = 8;
     /// Grants on an object of class c have class GRANTS + c.
     pub const GRANTS: u32 = 100_000;
+    /// The type of column n has class COLUMN_TYPE + n.
+    pub const COLUMN_TYPE: u32 = 200_000;
 }
 
 /// The address of a relation.

@@ -10,6 +10,7 @@ use crate::{
     plan::{
         When,
         draft::{Draft, Node, Part, derived_class, rank},
+        late_type::LateTypes,
     },
 };
 
@@ -18,11 +19,13 @@ const FAMILY_MEMBERS: [u32; 2] = [2602, 2603];
 
 /// One need: `part` says which piece of the node has it, when one has.
 #[derive(Debug, Clone, Copy)]
-struct Edge {
-    from: usize,
-    part: Option<usize>,
-    to: usize,
-    soft: bool,
+pub(super) struct Edge {
+    pub from: usize,
+    pub part: Option<usize>,
+    pub to: usize,
+    pub soft: bool,
+    /// The number of the column of a table whose type needs it.
+    pub column: Option<i32>,
 }
 
 /// Nodes in their final form with what each needs.
@@ -67,12 +70,13 @@ pub(crate) fn build<'a>(catalog: &Catalog, mut draft: Draft<'a>, body_needs: imp
     };
     let parts: HashMap<Address, usize> = draft.parts.iter().enumerate().map(|(i, p)| (p.node.address, i)).collect();
     let mut edges = collect(catalog, &draft, &resolver, &parts);
-    edges.extend(body_needs(&draft.nodes).into_iter().map(|(from, to)| Edge { from, part: None, to, soft: true }));
+    edges.extend(body_needs(&draft.nodes).into_iter().map(|(from, to)| Edge { from, part: None, to, soft: true, column: None }));
     let mut split: BTreeSet<usize> = (0..draft.parts.len()).filter(|&p| draft.parts[p].forced).collect();
     wait_for_tables(&mut draft, &edges, &mut split);
     split_what_is_late(&mut draft, &edges, &mut split);
     let mut findings = Vec::new();
-    break_circles(&mut draft, &mut edges, &mut split, &mut findings);
+    let late = LateTypes::new(catalog, &resolver, &parts);
+    break_circles(&mut draft, &mut edges, &mut split, &mut findings, &late);
     finish(draft, edges, split, &mut resolver, findings)
 }
 
@@ -115,14 +119,15 @@ fn collect(catalog: &Catalog, draft: &Draft<'_>, resolver: &Resolver, parts: &Ha
         if let (Some(from), Some(to)) = (from, resolver.node(referenced))
             && (from != to || part.is_some_and(|p| reads_itself(d, &draft.parts[p])))
         {
-            edges.push(Edge { from, part, to, soft: false });
+            let column = (d.0 == class::RELATION && d.2 > 0 && d.3 == class::TYPE).then_some(d.2);
+            edges.push(Edge { from, part, to, soft: false, column });
         }
     }
     let schemas = schemas(catalog, resolver);
     for (from, node) in draft.nodes.iter().enumerate() {
         let own = node.needs.iter().filter_map(|&a| resolver.node(a));
         let schema = schemas.get(node.schema.as_str()).copied();
-        edges.extend(own.chain(schema).filter(|&to| to != from).map(|to| Edge { from, part: None, to, soft: false }));
+        edges.extend(own.chain(schema).filter(|&to| to != from).map(|to| Edge { from, part: None, to, soft: false, column: None }));
     }
     edges
 }
@@ -192,23 +197,28 @@ fn needs(count: usize, edges: &[Edge], split: &BTreeSet<usize>) -> order::Needs 
     needs
 }
 
-/// Circles are broken in this order: hints from bodies, defaults and CHECKs, queries of views, and at last one need by force.
-fn break_circles(draft: &mut Draft<'_>, edges: &mut Vec<Edge>, split: &mut BTreeSet<usize>, findings: &mut Vec<Finding>) {
-    let count = draft.nodes.len();
-    let mut member = vec![usize::MAX; count];
-    let mut mark = |edges: &[Edge], split: &BTreeSet<usize>| {
-        member.fill(usize::MAX);
+/// Circles are broken in this order: hints from bodies, defaults and CHECKs, queries of views, types of columns, and at last one
+/// need by force.
+fn break_circles(
+    draft: &mut Draft<'_>,
+    edges: &mut Vec<Edge>,
+    split: &mut BTreeSet<usize>,
+    findings: &mut Vec<Finding>,
+    late: &LateTypes<'_>,
+) {
+    let mark = |count: usize, edges: &[Edge], split: &BTreeSet<usize>| {
+        let mut member = vec![usize::MAX; count];
         let groups = order::cycles(&needs(count, edges, split));
         for (number, group) in groups.iter().enumerate() {
             group.iter().for_each(|&i| member[i] = number);
         }
-        (groups, member.clone())
+        (groups.len(), member)
     };
     wait_for_whole_circles(draft, edges);
-    let (_, member) = mark(edges, split);
+    let (_, member) = mark(draft.nodes.len(), edges, split);
     let inside = |e: &Edge, member: &[usize]| member[e.from] != usize::MAX && member[e.from] == member[e.to];
     edges.retain(|e| !(e.soft && inside(e, &member)));
-    let (_, member) = mark(edges, split);
+    let (_, member) = mark(draft.nodes.len(), edges, split);
     for e in edges.iter().filter(|e| inside(e, &member)) {
         if let Some(part) = e.part.filter(|&p| draft.parts[p].node.rank != rank::VIEW) {
             draft.parts[part].node.note = Some("added later, since the object and what it calls need each other".to_string());
@@ -216,27 +226,30 @@ fn break_circles(draft: &mut Draft<'_>, edges: &mut Vec<Edge>, split: &mut BTree
         }
     }
     loop {
-        let (groups, member) = mark(edges, split);
+        let (groups, member) = mark(draft.nodes.len(), edges, split);
         // Of each circle one need is given up at a time, all circles in one pass.
-        let (mut views, mut others) = (vec![None; groups.len()], vec![None; groups.len()]);
+        let (mut views, mut columns, mut others) = (vec![None; groups], vec![None; groups], vec![None; groups]);
         let within = |e: &Edge| e.part.is_none_or(|p| !split.contains(&p)) && inside(e, &member);
         for e in edges.iter().filter(|e| within(e)) {
             let group = member[e.from];
             views[group] = views[group].into_iter().chain(e.part).min();
+            columns[group] = columns[group].or_else(|| e.column.filter(|_| draft.nodes[e.from].rank == rank::TABLE).map(|c| (e.from, c)));
             others[group].get_or_insert((e.from, e.to));
         }
-        let forced: BTreeSet<(usize, usize)> =
-            views.iter().zip(others).filter_map(|(view, other)| other.filter(|_| view.is_none())).collect();
-        let parts: Vec<usize> = views.into_iter().flatten().collect();
-        if parts.is_empty() && forced.is_empty() {
+        if groups == 0 {
             break;
         }
-        for part in parts {
-            draft.parts[part].node.note = Some("replaces a stub, since the view and what needs it need each other".to_string());
-            split.insert(part);
+        for (group, other) in others.into_iter().enumerate() {
+            if let Some(part) = views[group] {
+                draft.parts[part].node.note = Some("replaces a stub, since the view and what needs it need each other".to_string());
+                split.insert(part);
+            } else if !columns[group].is_some_and(|(table, column)| late.give(table, column, draft, edges, split))
+                && let Some((from, to)) = other
+            {
+                findings.push(unbreakable(&draft.nodes[from].identity, &draft.nodes[to].identity));
+                edges.retain(|e| (e.from, e.to) != (from, to));
+            }
         }
-        findings.extend(forced.iter().map(|&(from, to)| unbreakable(&draft.nodes[from].identity, &draft.nodes[to].identity)));
-        edges.retain(|e| !forced.contains(&(e.from, e.to)));
     }
 }
 
@@ -305,7 +318,7 @@ fn finish<'a>(
     }
     let mut nodes: Vec<(Node<'a>, usize)> = draft.nodes.into_iter().zip(0..).collect();
     let base = nodes.len();
-    let split_addresses: Split = parts.iter().flatten().map(|n| n.address).collect();
+    let split_addresses: Split = parts.iter().flatten().map(|n| n.address).chain(draft.late_types).collect();
     nodes.extend(parts.into_iter().enumerate().filter_map(|(at, n)| Some((n?, base + at))));
     nodes.sort_by(|(a, _), (b, _)| (a.rank, &a.schema, &a.name, &a.identity).cmp(&(b.rank, &b.schema, &b.name, &b.identity)));
     let renumbered: HashMap<usize, usize> = nodes.iter().enumerate().map(|(new, (_, old))| (*old, new)).collect();

@@ -4,7 +4,7 @@ use crate::{
     catalog::{Address, Column, Table, class},
     ddl::{Split, foreign_options, parameters, sequence, type_::collate},
     name::quote_ident,
-    plan::lookup::Lookup,
+    plan::{draft::column_type, lookup::Lookup},
 };
 
 /// `name type …` as in CREATE TABLE and ADD COLUMN.
@@ -12,11 +12,34 @@ pub(crate) fn definition(table: &Table, c: &Column, lookup: &Lookup<'_>, split: 
     format!(
         "{} {}{}{}{}",
         quote_ident(&c.name),
-        c.type_name,
+        type_text(table, c, split),
         foreign_options(&c.foreign_options),
-        collate(&c.collation),
+        collation(table, c, split),
         constraints(table, c, lookup, split)
     )
+}
+
+/// Whether the column gets its type only later.
+fn is_late(table: &Table, c: &Column, split: &Split) -> bool {
+    split.contains(&column_type(table.object.oid, c.number))
+}
+
+/// The type, or what stands for it until it is there: NULL, as all of it is by then, casts from any to any.
+pub(crate) fn type_text<'c>(table: &Table, c: &'c Column, split: &Split) -> &'c str {
+    if is_late(table, c, split) { "text" } else { &c.type_name }
+}
+
+/// ` COLLATE x`, or nothing.
+pub(crate) fn collation(table: &Table, c: &Column, split: &Split) -> String {
+    if is_late(table, c, split) { String::new() } else { collate(&c.collation) }
+}
+
+/// Gives a column its type.
+pub(crate) fn set_type(table: &Table, c: &Column) -> String {
+    let (name, column) = (table.object.quoted(), quote_ident(&c.name));
+    let word = if table.kind == "f" { "FOREIGN TABLE" } else { "TABLE" };
+    let using = if table.kind == "f" { "" } else { " USING NULL" };
+    format!("ALTER {word} {name} ALTER COLUMN {column} TYPE {}{}{using};", c.type_name, collate(&c.collation))
 }
 
 /// A typed table's column, where it adds something to its type.
@@ -60,8 +83,9 @@ pub(crate) fn default_text<'c>(c: &'c Column, split: &Split) -> Option<&'c Strin
 }
 
 /// Storage, compression, statistics target, options: of tables and materialized views.
-pub(crate) fn settings(table: &Table, lookup: &Lookup<'_>) -> String {
-    let mut ddl = settings_of(&table.object.quoted(), lookup.columns(table.object.oid));
+pub(crate) fn settings(table: &Table, lookup: &Lookup<'_>, split: &Split) -> String {
+    let typed = lookup.columns(table.object.oid).iter().filter(|c| !is_late(table, c, split));
+    let mut ddl = settings_of(&table.object.quoted(), typed);
     for c in lookup.columns(table.object.oid) {
         if let Some(s) = lookup.identity(table.object.oid, &c.name).filter(|s| s.persistence != table.persistence) {
             let logged = if s.persistence == "u" { "UNLOGGED" } else { "LOGGED" };
@@ -72,7 +96,7 @@ pub(crate) fn settings(table: &Table, lookup: &Lookup<'_>) -> String {
 }
 
 /// The same for any relation by its quoted name.
-pub(crate) fn settings_of(relation: &str, columns: &[Column]) -> String {
+pub(crate) fn settings_of<'c>(relation: &str, columns: impl IntoIterator<Item = &'c Column>) -> String {
     let mut ddl = String::new();
     for c in columns {
         let mut alter =

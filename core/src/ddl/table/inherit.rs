@@ -7,7 +7,7 @@
 
 use crate::{
     catalog::{Column, Constraint, Table},
-    ddl::{Split, foreign_options, table::column, type_::collate},
+    ddl::{Split, foreign_options, table::column},
     name::{quote_ident, quote_qualified},
     plan::lookup::Lookup,
 };
@@ -61,7 +61,8 @@ pub(super) fn create(table: &Table, lookup: &Lookup<'_>, split: &Split) -> Strin
         if c.inherited > 0 {
             let not_null = if c.not_null_inherited { " NOT NULL" } else { "" };
             let (column, generation) = (quote_ident(&c.name), column::generation(c));
-            let text = format!("{column} {}{}{generation}{not_null}", c.type_name, collate(&c.collation));
+            let (type_name, collation) = (column::type_text(table, c, split), column::collation(table, c, split));
+            let text = format!("{column} {type_name}{collation}{generation}{not_null}");
             lines.push(format!("ALTER TABLE {scaffold} ADD COLUMN {text};"));
             if c.only_inherited && c.not_null && !c.not_null_inherited {
                 lines.push(format!("ALTER TABLE ONLY {name} ALTER COLUMN {} SET NOT NULL;", quote_ident(&c.name)));
