@@ -3,6 +3,7 @@
 //! The done mark of a table is a row on the peer, committed in the transaction that holds the rows: after a crash a table
 //! is either there or not begun. Workers take the largest tables first.
 
+mod session;
 mod shape;
 mod table;
 
@@ -19,7 +20,7 @@ use tokio::{
 use tokio_postgres::Client;
 
 use crate::{
-    apply::{CopyMessage, session::take_origin},
+    apply::CopyMessage,
     pg::{Endpoint, connect, server_error},
     progress::Progress,
     schema,
@@ -122,16 +123,15 @@ impl Worker {
     async fn run(self, queue: Arc<Mutex<VecDeque<Vec<Job>>>>) -> Result<()> {
         let s = &self.setting;
         let name = format!("{} copy", s.names.origin);
-        let mut source = connect(&s.source, &name, &[("application_name", &name)]).await?;
-        let settings = [("application_name", name.as_str()), ("session_replication_role", "replica"), ("synchronous_commit", "on")];
-        let peer = connect(&s.peer, &name, &settings).await?;
-        take_origin(&peer, &s.names.copy_origin(self.number)).await?;
-        let mut builder = connect(&s.peer, &name, &settings[..1]).await?;
-        let rules = shape::Rules { exact: s.exact, same_major: shape::same_major(&source, &peer).await? };
+        let mut source = session::source(s, &name).await?;
+        let mut peer = session::peer(s, &name, self.number).await?;
+        let mut builder = connect(&s.peer, &name, &[("application_name", &name)]).await?;
+        let same_major = source.server_version_num() / 10000 == peer.server_version_num() / 10000;
+        let rules = shape::Rules { exact: s.exact, same_major };
         loop {
             let Some(lot) = queue.lock().await.pop_front() else { return Ok(()) };
             let tables: Vec<TableName> = lot.iter().map(|job| job.table.clone()).collect();
-            table::copy(s, &mut source, &peer, &lot, rules).await?;
+            table::copy(s, &mut source, &mut peer, &lot, rules).await?;
             build(s, &mut builder, &lot).await?;
             if let Snapshots::Own(applier) = &s.snapshots {
                 // The applier is gone only when the task is being ended.

@@ -5,9 +5,11 @@ use pgrelay_core::{
     error::Kind,
     name::{TableName, quote_ident},
 };
-use tokio_postgres::{Client, Row};
 
-use crate::{apply::partitioned, pg::server_error};
+use crate::{
+    apply::partitioned,
+    pg::pipe::{Row, Session, array},
+};
 
 /// How a table crosses the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +48,7 @@ struct Column {
 /// Compares both sides, one statement each. The source's tables are locked by the caller, so their shapes stay.
 ///
 /// Errors: `ShapeChanged`, naming table and column, when a peer's table cannot take the source's rows.
-pub async fn read(source: &Client, peer: &Client, tables: &[TableName], rules: Rules) -> Result<Vec<Shape>> {
+pub async fn read(source: &mut Session, peer: &mut Session, tables: &[TableName], rules: Rules) -> Result<Vec<Shape>> {
     let (here, there) = tokio::try_join!(columns(source, tables), columns(peer, tables))?;
     tables.iter().zip(here.iter().zip(there)).map(|(table, (here, there))| compare(table, here.as_ref(), there, rules)).collect()
 }
@@ -78,35 +80,34 @@ fn compare(table: &TableName, here: Option<&Table>, there: Option<Table>, rules:
 }
 
 /// The columns of each table; none for one that is not there.
-async fn columns(server: &Client, tables: &[TableName]) -> Result<Vec<Option<Table>>> {
-    let schemas: Vec<&str> = tables.iter().map(|t| t.schema.as_str()).collect();
-    let names: Vec<&str> = tables.iter().map(|t| t.name.as_str()).collect();
-    let rows = server.query(include_str!("../../../sql/query/source/copy_columns.sql"), &[&schemas, &names]).await;
-    let rows = rows.map_err(|e| server_error(e, "read the columns of the tables to copy"))?;
+async fn columns(server: &mut Session, tables: &[TableName]) -> Result<Vec<Option<Table>>> {
+    const DOING: &str = "read the columns of the tables to copy";
+    let schemas = array(tables.iter().map(|t| &t.schema));
+    let names = array(tables.iter().map(|t| &t.name));
+    let rows = server.query(include_str!("../../../sql/query/source/copy_columns.sql"), &[&schemas, &names], DOING).await?;
     let mut found: Vec<Option<Table>> = tables.iter().map(|_| None).collect();
     for row in &rows {
-        let number = row.get::<_, i64>("table_number") as usize - 1;
-        let table = found[number].get_or_insert_default();
-        table.partitioned = row.get("partitioned");
-        table.columns.extend(column(row));
+        let unexpected = || Error::new(Kind::Internal, format!("{DOING}: an answer of another form"));
+        read_row(row, &mut found).ok_or_else(unexpected)?;
     }
     Ok(found)
 }
 
-fn column(row: &Row) -> Option<Column> {
-    Some(Column {
-        name: row.get::<_, Option<String>>("name")?,
-        type_oid: row.get("type_oid"),
-        typmod: row.get("typmod"),
-        generated: row.get("generated"),
-        portable: row.get("portable"),
-    })
-}
-
-/// Whether both servers are of one major version, so that the built-in types have the same binary form.
-pub async fn same_major(source: &Client, peer: &Client) -> Result<bool> {
-    let sql = "SELECT pg_catalog.current_setting('server_version_num')::integer / 10000";
-    let (a, b) = tokio::join!(source.query_one(sql, &[]), peer.query_one(sql, &[]));
-    let read = |row: std::result::Result<Row, _>| row.map(|r| r.get::<_, i32>(0)).map_err(|e| server_error(e, "read the server's version"));
-    Ok(read(a)? == read(b)?)
+/// One row of `copy_columns.sql`; none when it is not of that form.
+fn read_row(row: &Row, found: &mut [Option<Table>]) -> Option<()> {
+    let [number, partitioned, name, type_oid, typmod, generated, portable] = row.as_slice() else { return None };
+    let yes = |field: &Option<String>| field.as_deref() == Some("t");
+    let number: usize = number.as_ref()?.parse().ok()?;
+    let table = found.get_mut(number.checked_sub(1)?)?.get_or_insert_default();
+    table.partitioned = yes(partitioned);
+    // A table without columns has one row, with no name.
+    let Some(name) = name else { return Some(()) };
+    table.columns.push(Column {
+        name: name.clone(),
+        type_oid: type_oid.as_ref()?.parse().ok()?,
+        typmod: typmod.as_ref()?.parse().ok()?,
+        generated: yes(generated),
+        portable: yes(portable),
+    });
+    Some(())
 }

@@ -5,15 +5,17 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use futures_util::{SinkExt, StreamExt, pin_mut};
-use pgrelay_core::{Lsn, Result, error::Kind, name::TableName};
+use pgrelay_core::{
+    Error, Lsn, Result,
+    error::Kind,
+    name::{TableName, quote_literal},
+};
 use tokio::{sync::oneshot, time::Instant};
-use tokio_postgres::{Client, Transaction};
 
 use super::{Job, Setting, Snapshots, shape};
 use crate::{
     apply::{CopyMessage, standing, tables::Seen},
-    pg::server_error,
+    pg::pipe::{Meter, Session, Statements, array, pour},
     progress::TableState,
     store::{Event, Level},
 };
@@ -25,7 +27,7 @@ const RETAKE_AFTER: Duration = Duration::from_millis(200);
 const TELL_AFTER: Duration = Duration::from_secs(5);
 
 /// Copies tables under one snapshot and in one transaction of the peer, those left out whose mark says that they are there.
-pub async fn copy(s: &Setting, source: &mut Client, peer: &Client, lot: &[Job], rules: shape::Rules) -> Result<()> {
+pub async fn copy(s: &Setting, source: &mut Session, peer: &mut Session, lot: &[Job], rules: shape::Rules) -> Result<()> {
     let lot = missing(s, peer, lot).await?;
     if lot.len() > 1 && !try_copy(s, source, peer, &lot, rules).await? {
         // Waiting for the lock of one while holding others could be a deadlock of the application's.
@@ -39,27 +41,29 @@ pub async fn copy(s: &Setting, source: &mut Client, peer: &Client, lot: &[Job], 
 }
 
 /// False: the lock of one of several tables could not be had at once, and nothing was copied.
-async fn try_copy(s: &Setting, source: &mut Client, peer: &Client, lot: &[&Job], rules: shape::Rules) -> Result<bool> {
+async fn try_copy(s: &Setting, source: &mut Session, peer: &mut Session, lot: &[&Job], rules: shape::Rules) -> Result<bool> {
     let tables: Vec<TableName> = lot.iter().map(|job| job.table.clone()).collect();
     let tables = &tables[..];
     let begun = Instant::now();
     let mut told = false;
     loop {
         ask(s, tables).await;
-        let Some(transaction) = begin(source, s, tables).await? else { return Ok(false) };
-        let seen = look(&transaction, lot).await?;
+        if !begin(source, s, tables).await? {
+            return Ok(false);
+        }
+        let seen = look(source, lot).await?;
         if accepted(s, tables, &seen).await {
-            let done = rows_of_all(s, &transaction, peer, lot, &seen, rules).await;
+            let done = rows_of_all(s, source, peer, lot, &seen, rules).await;
             if done.is_err() {
                 // The session goes on to nothing else: whatever the peer has of it must not stay open.
-                let _ = peer.batch_execute("ROLLBACK").await;
+                let _ = peer.run("ROLLBACK", "roll back").await;
             }
             done?;
             tables.iter().for_each(|table| s.progress.table(table, |t| t.state = TableState::FinishedCopy));
-            transaction.rollback().await.map_err(|e| server_error(e, "end the snapshot"))?;
+            source.run("ROLLBACK", "end the snapshot").await?;
             return Ok(true);
         }
-        transaction.rollback().await.map_err(|e| server_error(e, "end the snapshot"))?;
+        source.run("ROLLBACK", "end the snapshot").await?;
         if !told && begun.elapsed() > TELL_AFTER {
             told = true;
             tell(s, &tables[0]).await?;
@@ -77,38 +81,38 @@ async fn tell(s: &Setting, table: &TableName) -> Result<()> {
 }
 
 /// The tables that have no mark.
-async fn missing<'a>(s: &Setting, peer: &Client, lot: &'a [Job]) -> Result<Vec<&'a Job>> {
+async fn missing<'a>(s: &Setting, peer: &mut Session, lot: &'a [Job]) -> Result<Vec<&'a Job>> {
     let sql = "SELECT c.schema_name, c.table_name FROM pgrelay_peer.table_copy c WHERE c.task_key = $1 \
                AND (c.schema_name, c.table_name) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[])) u)";
     let (schemas, names) = names(lot.iter());
-    let rows = peer.query(sql, &[&s.names.origin, &schemas, &names]).await.map_err(|e| server_error(e, "read the marks of copies"))?;
-    let there = |table: &TableName| rows.iter().any(|r| r.get::<_, &str>(0) == table.schema && r.get::<_, &str>(1) == table.name);
+    let rows = peer.query(sql, &[&s.names.origin, &schemas, &names], "read the marks of copies").await?;
+    let there = |table: &TableName| {
+        rows.iter().any(|r| matches!(r.as_slice(), [Some(schema), Some(name)] if *schema == table.schema && *name == table.name))
+    };
     Ok(lot.iter().filter(|job| !there(&job.table)).collect())
 }
 
-fn names<'a>(lot: impl Iterator<Item = &'a Job>) -> (Vec<&'a str>, Vec<&'a str>) {
-    lot.map(|job| (job.table.schema.as_str(), job.table.name.as_str())).unzip()
+/// Schemas and names, as parameters.
+fn names<'a>(lot: impl Iterator<Item = &'a Job> + Clone) -> (String, String) {
+    (array(lot.clone().map(|job| &job.table.schema)), array(lot.map(|job| &job.table.name)))
 }
 
-/// Locks the tables. A single one is waited for, several are not: none is returned when they cannot be had at once.
-async fn begin<'a>(source: &'a mut Client, s: &Setting, tables: &[TableName]) -> Result<Option<Transaction<'a>>> {
+/// Locks the tables. A single one is waited for, several are not: false when they cannot be had at once.
+async fn begin(source: &mut Session, s: &Setting, tables: &[TableName]) -> Result<bool> {
     let doing = format!("lock table \"{}\" on the source", tables[0]);
-    let transaction = source.build_transaction().isolation_level(tokio_postgres::IsolationLevel::RepeatableRead).read_only(true);
-    let transaction = transaction.start().await.map_err(|e| server_error(e, &doing))?;
+    source.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &doing).await?;
     if let Snapshots::Shared(name) = &s.snapshots {
-        let sql = format!("SET TRANSACTION SNAPSHOT {}", pgrelay_core::name::quote_literal(name));
-        transaction.batch_execute(&sql).await.map_err(|e| server_error(e, "take the shared snapshot"))?;
+        source.run(&format!("SET TRANSACTION SNAPSHOT {}", quote_literal(name)), "take the shared snapshot").await?;
     }
     let list: Vec<String> = tables.iter().map(|t| format!("ONLY {}", t.quoted())).collect();
     let wait = if tables.len() > 1 { " NOWAIT" } else { "" };
     let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE{wait}", list.join(", "));
-    let Err(e) = transaction.batch_execute(&lock).await else { return Ok(Some(transaction)) };
-    if tables.len() > 1 {
+    let Err(mut error) = source.run(&lock, &doing).await else { return Ok(true) };
+    if source.run("ROLLBACK", &doing).await.is_ok() && tables.len() > 1 {
         // Alone, each table says what is wrong with it.
-        transaction.rollback().await.map_err(|e| server_error(e, &doing))?;
-        return Ok(None);
+        return Ok(false);
     }
-    let mut error = server_error(e, &doing).object(tables[0].to_string());
+    error = error.object(tables[0].to_string());
     if error.server_sqlstate.as_deref() == Some("42P01") {
         error.kind = Kind::ShapeChanged;
         error.hint = Some("The table was dropped on the source. Stop the task and start it anew.".to_owned());
@@ -116,17 +120,19 @@ async fn begin<'a>(source: &'a mut Client, s: &Setting, tables: &[TableName]) ->
     Err(error)
 }
 
-async fn look(transaction: &Transaction<'_>, lot: &[&Job]) -> Result<Seen> {
-    let doing = || format!("take a snapshot for table \"{}\"", lot[0].table);
+async fn look(source: &mut Session, lot: &[&Job]) -> Result<Seen> {
+    let doing = format!("take a snapshot for table \"{}\"", lot[0].table);
     // The statement's snapshot is the transaction's; the WAL position is read after it was taken.
-    let sql = "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text, \
-               ARRAY(SELECT pg_catalog.to_regclass(u.name)::oid FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS u (name, n) ORDER BY n)";
-    let quoted: Vec<String> = lot.iter().map(|job| job.table.quoted()).collect();
-    let row = transaction.query_one(sql, &[&quoted]).await.map_err(|e| server_error(e, &doing()))?;
-    for (job, oid) in lot.iter().zip(row.get::<_, Vec<Option<u32>>>(2)) {
-        standing::same_table(&HashMap::from([(job.table.clone(), job.oid)]), &job.table, oid.unwrap_or_default())?;
+    let sql = "SELECT pg_catalog.pg_current_snapshot(), pg_catalog.pg_current_wal_insert_lsn(), \
+               coalesce(pg_catalog.to_regclass(u.name)::oid, 0) FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS u (name, n) ORDER BY n";
+    let rows = source.query(sql, &[&array(lot.iter().map(|job| job.table.quoted()))], &doing).await?;
+    let mut seen = None;
+    for (job, row) in lot.iter().zip(&rows) {
+        let [Some(snapshot), Some(position), Some(oid)] = row.as_slice() else { break };
+        standing::same_table(&HashMap::from([(job.table.clone(), job.oid)]), &job.table, oid.parse().unwrap_or_default())?;
+        seen = Some(Seen { snapshot: snapshot.parse()?, visible_below: position.parse::<Lsn>()? });
     }
-    Ok(Seen { snapshot: row.get::<_, &str>(0).parse()?, visible_below: row.get::<_, &str>(1).parse::<Lsn>()? })
+    seen.filter(|_| rows.len() == lot.len()).ok_or_else(|| Error::new(Kind::Internal, format!("{doing}: an answer of another form")))
 }
 
 /// Nothing may be concluded from a snapshot that was taken before the applier knew of it.
@@ -155,16 +161,16 @@ async fn accepted(s: &Setting, tables: &[TableName], seen: &Seen) -> bool {
 }
 
 /// Moves the rows and writes the marks, in one transaction of the peer.
-async fn rows_of_all(s: &Setting, source: &Transaction<'_>, peer: &Client, lot: &[&Job], seen: &Seen, rules: shape::Rules) -> Result<()> {
+async fn rows_of_all(s: &Setting, source: &mut Session, peer: &mut Session, lot: &[&Job], seen: &Seen, rules: shape::Rules) -> Result<()> {
+    const DOING: &str = "write the marks of copies on the peer";
     let tables: Vec<TableName> = lot.iter().map(|job| job.table.clone()).collect();
-    let shapes = shape::read(source.client(), peer, &tables, rules).await?;
-    let failed = |e| server_error(e, "write the marks of copies on the peer");
-    peer.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(failed)?;
+    let shapes = shape::read(source, peer, &tables, rules).await?;
+    peer.run("BEGIN ISOLATION LEVEL READ COMMITTED", DOING).await?;
     let (mut counts, mut sizes) = (vec![], vec![]);
     for (table, shape) in tables.iter().zip(&shapes) {
         let (count, bytes) = rows(s, source, peer, table, shape).await?;
-        counts.push(count);
-        sizes.push(bytes);
+        counts.push(count.to_string());
+        sizes.push(bytes.to_string());
     }
     let mark = "INSERT INTO pgrelay_peer.table_copy (task_key, schema_name, table_name, table_oid, snapshot, visible_below, rows, bytes) \
                 SELECT $1, u.s, u.t, u.o, $2, $3::text::pg_lsn, u.r, u.b FROM ROWS FROM (pg_catalog.unnest($4::text[]), \
@@ -172,43 +178,50 @@ async fn rows_of_all(s: &Setting, source: &Transaction<'_>, peer: &Client, lot: 
                 pg_catalog.unnest($8::bigint[])) AS u (s, t, o, r, b)";
     let (snapshot, below) = (seen.snapshot.to_string(), seen.visible_below.to_string());
     let (schemas, names) = names(lot.iter().copied());
-    let oids: Vec<u32> = lot.iter().map(|job| job.oid).collect();
-    peer.execute(mark, &[&s.names.origin, &snapshot, &below, &schemas, &names, &oids, &counts, &sizes]).await.map_err(failed)?;
-    peer.batch_execute("COMMIT").await.map_err(failed)?;
+    let oids = array(lot.iter().map(|job| job.oid.to_string()));
+    let params: [&str; 8] = [&s.names.origin, &snapshot, &below, &schemas, &names, &oids, &array(counts), &array(sizes)];
+    peer.query(mark, &params, DOING).await?;
+    peer.run("COMMIT", DOING).await?;
     s.progress.set_moved();
     Ok(())
 }
 
 /// Moves the rows of one table: how many, and how many bytes.
-async fn rows(s: &Setting, source: &Transaction<'_>, peer: &Client, table: &TableName, shape: &shape::Shape) -> Result<(i64, i64)> {
-    let doing = format!("copy table \"{table}\"");
-    let failed = |e| server_error(e, &doing).object(table.to_string());
-    let (mut count, mut bytes) = (0i64, 0i64);
+async fn rows(s: &Setting, source: &mut Session, peer: &mut Session, table: &TableName, shape: &shape::Shape) -> Result<(u64, u64)> {
     s.progress.table(table, |t| (t.rows, t.bytes) = (0, 0));
     let format = if shape.binary { "binary" } else { "text" };
     let columns = if shape.columns.is_empty() { String::new() } else { format!(" ({})", shape.columns.join(", ")) };
-    let out = format!("COPY {}{columns} TO STDOUT (FORMAT {format})", table.quoted());
-    let into = format!("COPY {}{columns} FROM STDIN (FORMAT {format})", table.quoted());
-    let (from, to) = tokio::join!(source.copy_out(&out), peer.copy_in(&into));
-    let (from, to) = (from.map_err(failed)?, to.map_err(failed)?);
-    pin_mut!(from);
-    pin_mut!(to);
-    let mut shown = Instant::now();
-    while let Some(piece) = from.next().await {
-        let piece = piece.map_err(failed)?;
-        // One message per row, in either format; the binary header and trailer are messages of their own.
-        count += 1;
-        bytes += piece.len() as i64;
-        to.send(piece).await.map_err(failed)?;
-        if count % SHOWN_EVERY == 0 && shown.elapsed() > Duration::from_millis(200) {
-            shown = Instant::now();
-            s.progress.table(table, |t| (t.rows, t.bytes) = (count, bytes));
-        }
-    }
-    let written = to.finish().await.map_err(failed)? as i64;
-    s.progress.table(table, |t| (t.rows, t.bytes) = (written, bytes));
-    Ok((written, bytes))
+    let statements = Statements {
+        out: &format!("COPY {}{columns} TO STDOUT (FORMAT {format})", table.quoted()),
+        into: &format!("COPY {}{columns} FROM STDIN (FORMAT {format})", table.quoted()),
+        binary: shape.binary,
+        doing: &format!("copy table \"{table}\""),
+    };
+    let poured = pour(source, peer, statements, &mut Shown { s, table, rows: 0, bytes: 0, at: Instant::now() }).await;
+    let poured = poured.map_err(|e| e.object(table.to_string()))?;
+    s.progress.table(table, |t| (t.rows, t.bytes) = (poured.written as i64, poured.bytes as i64));
+    Ok((poured.written, poured.bytes))
 }
 
-/// Rows between two looks at the clock.
-const SHOWN_EVERY: i64 = 64;
+/// Shows how far the copy of a table has come.
+struct Shown<'a> {
+    s: &'a Setting,
+    table: &'a TableName,
+    rows: u64,
+    bytes: u64,
+    at: Instant,
+}
+
+impl Meter for Shown<'_> {
+    async fn passed(&mut self, rows: u64, bytes: u64) {
+        self.rows += rows;
+        self.bytes += bytes;
+        if self.at.elapsed() > SHOWN_EVERY {
+            self.at = Instant::now();
+            self.s.progress.table(self.table, |t| (t.rows, t.bytes) = (self.rows as i64, self.bytes as i64));
+        }
+    }
+}
+
+/// How often progress is shown.
+const SHOWN_EVERY: Duration = Duration::from_millis(200);

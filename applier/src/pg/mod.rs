@@ -1,16 +1,19 @@
 //! The PostgreSQL protocol: the only room that knows bytes of it.
 //!
-//! `Endpoint::resolve` says where a server is, `connect` gives an ordinary session, `replication` our own connection that
-//! receives changes, `pgoutput` what they mean. Nothing here knows about tasks.
+//! `Endpoint::resolve` says where a server is, `connect` gives an ordinary session. On a connection of our own (`socket`) run
+//! `pipe`, which copies rows from server to server, and `replication`, which receives changes; `pgoutput` says what they mean.
+//! Nothing here knows about tasks.
 
 mod attempt;
 pub mod endpoint;
 pub mod error;
 mod passfile;
 pub mod pgoutput;
+pub mod pipe;
 pub mod replication;
 mod service;
 pub mod session;
+mod socket;
 mod tls;
 mod wire;
 

@@ -7,8 +7,8 @@ use pgrelay_core::error::{Error, Kind, Result};
 use pgrelay_core::lsn::Lsn;
 use postgres_protocol::message::frontend;
 
-use super::link::Link;
 use crate::pg::error::ServerReport;
+use crate::pg::socket::Link;
 use crate::pg::wire::{Fields, malformed};
 
 /// How long the server may take to end a stream in order.

@@ -23,6 +23,8 @@ pub(super) struct Login<'a> {
     pub(super) ep: &'a Endpoint,
     pub(super) target: &'a Target,
     pub(super) application_name: &'a str,
+    /// Whether the session takes replication commands.
+    pub(super) replication: bool,
     pub(super) options: &'a [(&'a str, &'a str)],
     pub(super) doing: &'a str,
 }
@@ -38,7 +40,7 @@ impl Login<'_> {
         let params = [
             ("user", self.ep.user.as_str()),
             ("database", self.ep.dbname.as_str()),
-            ("replication", "database"),
+            ("replication", if self.replication { "database" } else { "false" }),
             ("client_encoding", "UTF8"),
             ("application_name", self.ep.application_name.as_deref().unwrap_or(self.application_name)),
             ("options", &options),

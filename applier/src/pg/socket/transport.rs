@@ -1,6 +1,7 @@
 //! A TCP or Unix socket, with or without TLS.
 
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -73,6 +74,17 @@ impl Transport {
     /// Whether nobody between the two can read along.
     pub(super) fn is_private(&self) -> bool {
         !matches!(self, Transport::Tcp(_))
+    }
+
+    /// Ends both directions at once, without farewell.
+    pub(super) fn close(&self) {
+        let ended = match self {
+            Transport::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Both),
+            Transport::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Both),
+            Transport::Tls(stream) => SockRef::from(stream.get_ref().0).shutdown(Shutdown::Both),
+        };
+        // Closed already, then.
+        drop(ended);
     }
 
     /// Data of channel binding, when this is TLS.

@@ -24,11 +24,15 @@ const LONGEST: usize = 0x4000_0000;
 /// Before the login is done nothing long can come from an honest server.
 const LONGEST_IN_LOGIN: usize = 64 * 1024;
 
-pub(super) struct Link {
+pub(in crate::pg) struct Link {
+    /// For messages: "connection", "replication connection".
+    what: &'static str,
     transport: Transport,
     inbox: BytesMut,
     outbox: BytesMut,
     flushed: bool,
+    /// Why sending failed; reading goes on.
+    unsent: Option<io::Error>,
     longest: usize,
     broken: bool,
 }
@@ -37,9 +41,9 @@ pub(super) struct Link {
 const HEADER: usize = 5;
 
 impl Link {
-    pub(super) fn new(transport: Transport) -> Link {
+    pub(super) fn new(transport: Transport, what: &'static str) -> Link {
         let (inbox, outbox) = (BytesMut::with_capacity(ROOM), BytesMut::new());
-        Link { transport, inbox, outbox, flushed: true, longest: LONGEST_IN_LOGIN, broken: false }
+        Link { what, transport, inbox, outbox, flushed: true, unsent: None, longest: LONGEST_IN_LOGIN, broken: false }
     }
 
     pub(super) fn transport(&self) -> &Transport {
@@ -52,34 +56,75 @@ impl Link {
     }
 
     /// Where messages to send are appended, whole ones only. They go out with `flush`, or while reading.
-    pub(super) fn outbox(&mut self) -> &mut BytesMut {
+    pub(in crate::pg) fn outbox(&mut self) -> &mut BytesMut {
         &mut self.outbox
     }
 
     /// Sends all that waits. Works while nobody reads. Cancel-safe.
-    pub(super) async fn flush(&mut self) -> Result<()> {
+    pub(in crate::pg) async fn flush(&mut self) -> Result<()> {
         self.check()?;
         let sent = poll_fn(|cx| self.poll_send(cx)).await;
         sent.map_err(|e| self.fail(e))
     }
 
     /// The next message, as tag and body. Cancel-safe.
-    pub(super) async fn message(&mut self) -> Result<(u8, Bytes)> {
+    pub(in crate::pg) async fn message(&mut self) -> Result<(u8, Bytes)> {
         self.check()?;
         loop {
-            let missing = match self.take_message() {
-                Ok(Ok(message)) => return Ok(message),
-                Ok(Err(missing)) => missing,
-                Err(e) => {
-                    self.broken = true;
-                    return Err(e);
-                }
-            };
-            if self.inbox.capacity() - self.inbox.len() < missing {
-                self.inbox.reserve(missing.max(ROOM));
+            if let Some(message) = self.arrived()? {
+                return Ok(message);
             }
             let read = poll_fn(|cx| self.poll_exchange(cx)).await;
             read.map_err(|e| self.fail(e))?;
+        }
+    }
+
+    /// Sends all that waits, unless the server says something first. Cancel-safe.
+    pub(in crate::pg) async fn flush_or_message(&mut self) -> Result<Option<(u8, Bytes)>> {
+        self.check()?;
+        loop {
+            if let Some(message) = self.arrived()? {
+                return Ok(Some(message));
+            }
+            let sent = poll_fn(|cx| match self.poll_exchange(cx) {
+                Poll::Ready(read) => Poll::Ready(read.map(|()| false)),
+                Poll::Pending if self.outbox.is_empty() && self.flushed => Poll::Ready(Ok(true)),
+                Poll::Pending => Poll::Pending,
+            });
+            if sent.await.map_err(|e| self.fail(e))? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// What has arrived and is not taken yet: whole messages and the beginning of one. Whoever takes bytes from its front keeps
+    /// count of where messages end.
+    pub(in crate::pg) fn inbox(&mut self) -> &mut BytesMut {
+        &mut self.inbox
+    }
+
+    /// Reads something into the inbox, which does not grow past `size` bytes. Cancel-safe.
+    pub(in crate::pg) async fn fill(&mut self, size: usize) -> Result<()> {
+        self.check()?;
+        self.inbox.reserve(size.saturating_sub(self.inbox.len()));
+        let read = poll_fn(|cx| self.poll_exchange(cx)).await;
+        read.map_err(|e| self.fail(e))
+    }
+
+    /// A message that has arrived in full; if none has, there is room for it now.
+    pub(in crate::pg) fn arrived(&mut self) -> Result<Option<(u8, Bytes)>> {
+        match self.take_message() {
+            Ok(Ok(message)) => Ok(Some(message)),
+            Ok(Err(missing)) => {
+                if self.inbox.capacity() - self.inbox.len() < missing {
+                    self.inbox.reserve(missing.max(ROOM));
+                }
+                Ok(None)
+            }
+            Err(e) => {
+                self.broken = true;
+                Err(e)
+            }
         }
     }
 
@@ -122,26 +167,41 @@ impl Link {
     }
 
     /// Reads something, and sends meanwhile what waits to be sent.
+    ///
+    /// A server that ends a session says why and closes: then sending fails first, and what it said is still to be read.
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(Err(e)) = self.poll_send(cx) {
-            return Poll::Ready(Err(e));
+            self.outbox.clear();
+            self.flushed = true;
+            self.unsent.get_or_insert(e);
         }
         let mut room = (&mut self.inbox).limit(READ_AT_ONCE);
         match ready!(pin!(self.transport.read_buf(&mut room)).poll(cx))? {
-            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            0 => Poll::Ready(Err(self.unsent.take().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()))),
             _ => Poll::Ready(Ok(())),
         }
     }
 
+    /// Closes the connection at once.
+    pub(in crate::pg) fn abandon(&mut self) {
+        self.broken = true;
+        self.transport.close();
+    }
+
+    /// Nothing more can be read or sent.
+    pub(in crate::pg) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     fn check(&self) -> Result<()> {
-        if self.broken { Err(Error::new(Kind::Connection, "the replication connection is closed")) } else { Ok(()) }
+        if self.broken { Err(Error::new(Kind::Connection, format!("the {} is closed", self.what))) } else { Ok(()) }
     }
 
     fn fail(&mut self, e: io::Error) -> Error {
         self.broken = true;
         let what = match e.kind() {
-            io::ErrorKind::UnexpectedEof => "the server closed the replication connection".to_string(),
-            _ => format!("the replication connection broke: {e}"),
+            io::ErrorKind::UnexpectedEof => format!("the server closed the {}", self.what),
+            _ => format!("the {} broke: {e}", self.what),
         };
         Error::new(Kind::Connection, what).caused_by(e)
     }

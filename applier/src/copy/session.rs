@@ -1,0 +1,29 @@
+//! The two sessions of a copy worker.
+
+use pgrelay_core::Result;
+
+use super::Setting;
+use crate::pg::pipe::Session;
+
+/// Reads the rows.
+pub async fn source(s: &Setting, name: &str) -> Result<Session> {
+    Session::connect(&s.source, name, &[("application_name", name)]).await
+}
+
+/// Writes them, under an origin of its own: no trigger fires, and no stream sends them back.
+pub async fn peer(s: &Setting, name: &str, number: u32) -> Result<Session> {
+    let settings = [("application_name", name), ("session_replication_role", "replica"), ("synchronous_commit", "on")];
+    let mut session = Session::connect(&s.peer, name, &settings).await?;
+    let origin = s.names.copy_origin(number);
+    let create = "SELECT pg_catalog.pg_replication_origin_create($1) WHERE pg_catalog.pg_replication_origin_oid($1) IS NULL";
+    let created = session.query(create, &[&origin], "create a replication origin on the peer").await;
+    // Two sessions may come to create it at once; whoever loses finds it there.
+    if let Err(e) = created
+        && !matches!(e.server_sqlstate.as_deref(), Some("23505" | "42710"))
+    {
+        return Err(e);
+    }
+    let take = "SELECT pg_catalog.pg_replication_origin_session_setup($1)";
+    session.query(take, &[&origin], "take the replication origin on the peer").await?;
+    Ok(session)
+}
