@@ -11,6 +11,7 @@ mod late_type;
 pub(crate) mod lookup;
 mod path;
 mod select;
+pub mod settings;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -108,6 +109,7 @@ pub struct Plan {
     pub(crate) extensions: BTreeSet<(String, String)>,
     pub(crate) low_level: BTreeSet<String>,
     pub(crate) left_out: BTreeSet<TableName>,
+    pub(crate) conditions: BTreeMap<TableName, String>,
 }
 
 impl Plan {
@@ -126,9 +128,15 @@ impl Plan {
         &self.low_level
     }
 
-    /// Tables that are selected and left out, since the peer lacks what they need.
+    /// Tables that are selected and left out, since the peer lacks what they need; and those of extensions that are not carried.
     pub fn left_out(&self) -> &BTreeSet<TableName> {
         &self.left_out
+    }
+
+    /// Tables of extensions whose rows are carried, with the condition (`WHERE …`, or empty) for those that are the user's: these take
+    /// the place of the peer's.
+    pub fn conditions(&self) -> &BTreeMap<TableName, String> {
+        &self.conditions
     }
 }
 
@@ -184,23 +192,24 @@ pub fn plan_by_rules(catalog: &Catalog, selection: &Selection, rules: Rules<'_>)
         select::warn_of_low_level(&graph, &taken, &mut findings);
     }
     attached.resolve(&graph, &mut findings);
-    let items = items::make(&graph, &lookup, &taken, &attached, &mut findings);
+    let extensions = catalog.extensions.iter().map(|x| {
+        let node = graph.resolver.node(Address::new(class::EXTENSION, x.object.oid));
+        (x, node.is_some_and(|at| taken[at] != select::Taken::No))
+    });
+    let extensions: Vec<(&Extension, bool)> = extensions.collect();
+    let settings = settings::carry(extensions.iter().copied(), selection, rules.peer);
+    findings.extend(settings.findings);
+    let items = items::make(&graph, &lookup, &taken, &attached, settings.items, &mut findings);
     let named = |at: &usize| taken[*at] != select::Taken::No;
     let roles = (0..taken.len()).filter(named).flat_map(|at| graph.nodes[at].roles.iter().cloned()).collect();
     let low_level = (0..taken.len()).filter(named).map(|at| &graph.nodes[at]).filter(|n| n.low_level.is_some());
     let low_level = low_level.map(|n| n.identity.clone()).collect();
-    let extensions = catalog.extensions.iter().filter(|x| {
-        let node = graph.resolver.node(Address::new(class::EXTENSION, x.object.oid));
-        node.is_some_and(|at| taken[at] != select::Taken::No)
-    });
-    let extensions: Vec<&Extension> = extensions.collect();
-    findings.extend(extensions.iter().flat_map(|x| attach::settings(x)));
-    let extensions = extensions.into_iter().map(|x| (x.object.name.clone(), x.version.clone())).collect();
+    let extensions = extensions.iter().filter(|(_, taken)| *taken).map(|(x, _)| (x.object.name.clone(), x.version.clone())).collect();
     let out = graph.nodes.iter().zip(&barred).filter(|(n, barred)| **barred && n.rank == draft::rank::TABLE);
-    let left_out = out.map(|(n, _)| TableName::new(&n.schema, &n.name)).collect();
+    let left_out = out.map(|(n, _)| TableName::new(&n.schema, &n.name)).chain(settings.left_out).collect();
     findings.extend(attach::tablespaces(catalog, &graph, &taken));
     if selection.include.contains(&Pattern::All) {
         findings.extend(catalog.others.iter().map(attach::not_carried));
     }
-    Plan { items, findings, roles, extensions, low_level, left_out }
+    Plan { items, findings, roles, extensions, low_level, left_out, conditions: settings.conditions }
 }

@@ -169,17 +169,3 @@ async fn a_failure_of_the_schema_stage_says_what_was_made_and_what_failed() {
     let objects = "SELECT (objects_done = objects_total AND objects_total > 3)::text FROM pgrelay.task_status";
     wait_for_value(&client, objects, "true", MINUTE).await;
 }
-
-#[tokio::test]
-async fn tables_in_which_users_keep_an_extensions_settings_are_named_with_their_condition() {
-    let pair = Pair::start("CREATE EXTENSION citext; CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE conf (id int, builtin bool)").await;
-    // As pg_extension_config_dump() writes it in the script of an extension.
-    let sql = "UPDATE pg_extension SET extconfig = ARRAY['conf'::regclass::oid], extcondition = ARRAY['WHERE NOT builtin'] WHERE extname = 'citext';
-        ALTER EXTENSION citext ADD TABLE conf";
-    pair.source.psql(DB, sql).await;
-    pair.start_task(r#"{"stages": ["schema"]}"#).await;
-    pair.wait_for_state("finished", MINUTE).await;
-    let fix = "SELECT object || ': ' || fix FROM pgrelay.finding WHERE item = 'extension_settings'";
-    let fix = pair.source.psql(DB, fix).await;
-    assert!(fix.starts_with("public.conf: COPY (SELECT * FROM \"public\".\"conf\" WHERE NOT builtin) TO"), "{fix}");
-}

@@ -23,6 +23,12 @@ impl Package {
         self.root.join("usr/bin/pgrelay-applier")
     }
 
+    /// Where a server looks for extensions.
+    pub fn extensions(&self) -> PathBuf {
+        let share = process::pg_config("--sharedir");
+        self.root.join(share.strip_prefix("/").unwrap_or(&share)).join("extension")
+    }
+
     /// Settings with which a server finds the extension here: nothing is written under /usr.
     pub fn conf(&self) -> String {
         let root = self.root.display();

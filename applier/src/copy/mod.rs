@@ -4,6 +4,7 @@
 //! is either there or not begun. Workers take the largest tables first.
 
 mod session;
+mod settings;
 mod shape;
 mod table;
 
@@ -36,6 +37,8 @@ pub struct Job {
     pub oid: u32,
     /// What to build when its rows are in.
     pub after: Vec<Item>,
+    /// It is an extension's: only rows with this condition (`WHERE …`, or empty) are copied, and take the place of the peer's.
+    pub settings: Option<String>,
 }
 
 /// Under which snapshot tables are copied.
@@ -80,7 +83,8 @@ const LOT_BYTES: i64 = 4 << 20;
 /// Copies all tables with `workers` sessions on each side. Ends with the first error.
 pub async fn run(setting: &Setting, jobs: Vec<Job>, workers: u32) -> Result<()> {
     let sizes: HashMap<TableName, i64> = setting.progress.tables().into_iter().map(|(t, p)| (t, p.bytes_estimated)).collect();
-    let size = |job: &Job| sizes.get(&job.table).copied().unwrap_or_default();
+    // An extension's table is compared by rules of its own, so it is not with others.
+    let size = |job: &Job| sizes.get(&job.table).copied().unwrap_or_default().max(job.settings.as_ref().map_or(0, |_| SMALL + 1));
     let lots = lots(jobs.into_iter().map(|job| (size(&job), job)).collect(), workers as usize);
     let workers = workers.min(lots.len() as u32);
     let queue = Arc::new(Mutex::new(VecDeque::from(lots)));
@@ -184,7 +188,7 @@ mod tests {
 
     #[test]
     fn large_tables_go_first_and_alone_and_small_ones_share_a_lot() {
-        let job = |n: usize| Job { table: TableName::new("s", format!("t{n}")), oid: n as u32, after: vec![] };
+        let job = |n: usize| Job { table: TableName::new("s", format!("t{n}")), oid: n as u32, after: vec![], settings: None };
         let sizes = [8192, 50 << 20, 900 << 10, 2 << 20, 800 << 10, 8192, 900 << 10, 900 << 10, 900 << 10];
         let lots_of = |workers| lots(sizes.iter().enumerate().map(|(n, size)| (*size, job(n))).collect(), workers);
         let names = |lots: Vec<Vec<Job>>| {

@@ -12,7 +12,7 @@ use pgrelay_core::{
 };
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Job, Setting, Snapshots, shape};
+use super::{Job, Setting, Snapshots, settings, shape};
 use crate::{
     apply::{CopyMessage, standing, tables::Seen},
     pg::pipe::{Meter, Session, Statements, array, pour},
@@ -29,6 +29,8 @@ const TELL_AFTER: Duration = Duration::from_secs(5);
 /// Copies tables under one snapshot and in one transaction of the peer, those left out whose mark says that they are there.
 pub async fn copy(s: &Setting, source: &mut Session, peer: &mut Session, lot: &[Job], rules: shape::Rules) -> Result<()> {
     let lot = missing(s, peer, lot).await?;
+    // The peer's extension may be of a later version.
+    let rules = shape::Rules { exact: rules.exact && lot.iter().all(|job| job.settings.is_none()), ..rules };
     if lot.len() > 1 && !try_copy(s, source, peer, &lot, rules).await? {
         // Waiting for the lock of one while holding others could be a deadlock of the application's.
         for job in &lot {
@@ -167,8 +169,8 @@ async fn rows_of_all(s: &Setting, source: &mut Session, peer: &mut Session, lot:
     let shapes = shape::read(source, peer, &tables, rules).await?;
     peer.run("BEGIN ISOLATION LEVEL READ COMMITTED", DOING).await?;
     let (mut counts, mut sizes) = (vec![], vec![]);
-    for (table, shape) in tables.iter().zip(&shapes) {
-        let (count, bytes) = rows(s, source, peer, table, shape).await?;
+    for (job, shape) in lot.iter().zip(&shapes) {
+        let (count, bytes) = rows(s, source, peer, job, shape).await?;
         counts.push(count.to_string());
         sizes.push(bytes.to_string());
     }
@@ -187,18 +189,26 @@ async fn rows_of_all(s: &Setting, source: &mut Session, peer: &mut Session, lot:
 }
 
 /// Moves the rows of one table: how many, and how many bytes.
-async fn rows(s: &Setting, source: &mut Session, peer: &mut Session, table: &TableName, shape: &shape::Shape) -> Result<(u64, u64)> {
+async fn rows(s: &Setting, source: &mut Session, peer: &mut Session, job: &Job, shape: &shape::Shape) -> Result<(u64, u64)> {
+    let table = &job.table;
     s.progress.table(table, |t| (t.rows, t.bytes) = (0, 0));
     let format = if shape.binary { "binary" } else { "text" };
     let columns = if shape.columns.is_empty() { String::new() } else { format!(" ({})", shape.columns.join(", ")) };
+    let (mut out, mut into) = (format!("{}{columns}", table.quoted()), format!("{}{columns}", table.quoted()));
+    if let Some(condition) = &job.settings {
+        (out, into) = (settings::source(table, shape, condition), settings::begin(peer, table, shape).await?);
+    }
     let statements = Statements {
-        out: &format!("COPY {}{columns} TO STDOUT (FORMAT {format})", table.quoted()),
-        into: &format!("COPY {}{columns} FROM STDIN (FORMAT {format})", table.quoted()),
+        out: &format!("COPY {out} TO STDOUT (FORMAT {format})"),
+        into: &format!("COPY {into} FROM STDIN (FORMAT {format})"),
         binary: shape.binary,
         doing: &format!("copy table \"{table}\""),
     };
     let poured = pour(source, peer, statements, &mut Shown { s, table, rows: 0, bytes: 0, at: Instant::now() }).await;
     let poured = poured.map_err(|e| e.object(table.to_string()))?;
+    if let Some(condition) = &job.settings {
+        settings::finish(peer, table, shape, condition).await?;
+    }
     s.progress.table(table, |t| (t.rows, t.bytes) = (poured.written as i64, poured.bytes as i64));
     Ok((poured.written, poured.bytes))
 }

@@ -28,6 +28,8 @@ pub struct SourceTable {
     pub publishable: bool,
     /// It is a partition.
     pub is_partition: bool,
+    /// It belongs to an extension, whose users keep rows in it.
+    pub of_extension: bool,
     /// `relreplident`.
     pub identity: String,
     /// The index of REPLICA IDENTITY USING INDEX.
@@ -54,6 +56,7 @@ pub async fn source_tables(source: &Client) -> Result<Vec<SourceTable>> {
         partitioned: row.get("partitioned"),
         publishable: row.get("publishable"),
         is_partition: row.get("is_partition"),
+        of_extension: row.get("of_extension"),
         identity: row.get("identity"),
         identity_index: row.get("identity_index"),
         usable: row.get("usable"),

@@ -4,8 +4,9 @@
 
 use pgrelay_core::{
     Result,
-    catalog::Catalog,
-    plan::{Lack, Lacks, Peer, Rules, plan_by_rules},
+    catalog::{Catalog, Settings},
+    finding::{Finding, Severity},
+    plan::{Lack, Lacks, Peer, Plan, Rules, plan_by_rules, settings::fix},
     precheck::{PeerFacts, lacking_extensions},
     task::Options,
 };
@@ -47,12 +48,60 @@ pub async fn find(peer: &mut Client, c: &Context, options: &Options, catalog: &C
     let selection = c.row.selection()?;
     let whole = plan_by_rules(catalog, &selection, Rules { not_movable: options.not_movable, peer: Peer::HasAll });
     let mut lacks = lacking_extensions(facts, &whole.extensions());
+    lacks.extend(lacking_settings(facts, catalog, options));
     if whole.low_level().is_empty() || facts.server.in_recovery || facts.server.read_only {
         return Ok(lacks);
     }
     let plan = plan_by_rules(catalog, &selection, Rules { not_movable: options.not_movable, peer: Peer::Lacks(&lacks) });
     lacks.extend(schema::probe(peer, &plan).await?);
     Ok(lacks)
+}
+
+/// Which contents of extensions' own tables and sequences cannot be carried for want of rights: those of a trusted extension belong to
+/// the server's first superuser on either side.
+fn lacking_settings(facts: &PeerFacts, catalog: &Catalog, options: &Options) -> Lacks {
+    let role = &facts.server.role;
+    let lack = |s: &Settings| {
+        let there = facts.tables.iter().find(|t| (&t.schema, &t.name) == (&s.schema, &s.name));
+        let writes = role.superuser || there.is_some_and(|t| t.schema_usage && t.lacks.is_empty());
+        let reason = if !s.readable {
+            "the applier's role may not read it on the source".to_owned()
+        } else if options.stages.stream && s.kind != "S" && !s.owned {
+            "the applier's role is not a member of its owner on the source".to_owned()
+        } else if !writes {
+            format!("role \"{}\" may not write to it on the peer", role.name)
+        } else {
+            return None;
+        };
+        Some((s.identity(), Lack { reason, fix: fix(s) }))
+    };
+    catalog.extensions.iter().flat_map(|x| &x.config).filter_map(lack).collect()
+}
+
+/// Tables of extensions that hold rows on the peer which the source's will replace: an error as long as nobody has agreed to that.
+pub async fn replaced(peer: &Client, plan: &Plan, facts: &PeerFacts, options: &Options) -> Result<Vec<Finding>> {
+    let severity = if options.acknowledge_warnings { Severity::Warning } else { Severity::Error };
+    let mut findings = Vec::new();
+    for (table, condition) in plan.conditions() {
+        let there = facts.tables.iter().any(|t| t.has_pages && t.lacks.is_empty() && (&t.schema, &t.name) == (&table.schema, &table.name));
+        if !there || facts.copied.contains(&(table.schema.clone(), table.name.clone())) {
+            continue;
+        }
+        let sql = format!("SELECT count(*) FROM ONLY {} {condition}", table.quoted());
+        let row = peer.query_one(&sql, &[]).await;
+        let doing = || format!("look at the rows of table \"{table}\" on the peer");
+        let count: i64 = row.map_err(|e| server_error(e, &doing()))?.get(0);
+        if count > 0 {
+            findings.push(Finding {
+                item: "extension_settings",
+                severity,
+                object: table.to_string(),
+                message: format!("the table of an extension holds {count} rows on the peer that the source's will replace"),
+                fix: Some("Give the option acknowledge_warnings to let that be, or leave the table out with exclude.".to_owned()),
+            });
+        }
+    }
+    Ok(findings)
 }
 
 /// Writes down what the task leaves out, in the transaction that makes its row.

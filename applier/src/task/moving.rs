@@ -52,7 +52,7 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
     let snapshot: String = transaction.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await.map_err(failed)?.get(0);
     let setting = copy_setting(c, options, Snapshots::Shared(snapshot)).await?;
     let mut after = after_tables(plan);
-    let jobs = tables.iter().map(|t| job(&t.table, t.oid, &mut after)).collect();
+    let jobs = tables.iter().map(|t| job(plan, &t.table, t.oid, &mut after)).collect();
     let copied = copy::run(&setting, jobs, options.copy_jobs);
     tokio::select! {
         ended = copied => ended?,
@@ -107,9 +107,9 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let (speak, hear) = mpsc::channel(64);
     let copy_setting = copy_setting(c, options, Snapshots::Own(speak)).await?;
     let mut after = after_tables(plan);
-    let jobs: Vec<Job> = to_copy.iter().map(|t| job(t, known[t], &mut after)).collect();
+    let jobs: Vec<Job> = to_copy.iter().map(|t| job(plan, t, known[t], &mut after)).collect();
     // Tables whose rows are there from an earlier try: their indexes may not be.
-    let unfinished: Vec<Job> = known.iter().map(|(t, oid)| job(t, *oid, &mut after)).filter(|j| !j.after.is_empty()).collect();
+    let unfinished: Vec<Job> = known.iter().map(|(t, oid)| job(plan, t, *oid, &mut after)).filter(|j| !j.after.is_empty()).collect();
 
     let mut parts: JoinSet<Result<()>> = JoinSet::new();
     let streaming = stream(c.source.clone(), c.names.clone(), source_watch::stream_name(c), applier, hear);
@@ -247,8 +247,9 @@ fn after_tables(plan: &Plan) -> HashMap<&TableName, Vec<Item>> {
 }
 
 /// The job of a table, which takes what is to be built for it.
-fn job(table: &TableName, oid: u32, after: &mut HashMap<&TableName, Vec<Item>>) -> Job {
-    Job { table: table.clone(), oid, after: after.remove(table).unwrap_or_default() }
+fn job(plan: &Plan, table: &TableName, oid: u32, after: &mut HashMap<&TableName, Vec<Item>>) -> Job {
+    let settings = plan.conditions().get(table).cloned();
+    Job { table: table.clone(), oid, after: after.remove(table).unwrap_or_default(), settings }
 }
 
 fn show<'a>(c: &Context, tables: impl Iterator<Item = &'a SourceTable>, insert_only: &HashSet<TableName>) {

@@ -134,13 +134,16 @@ pub async fn findings(c: &Context) -> Result<(Vec<Finding>, Lacks, Plan)> {
             Some(lacks) => lacks,
             None => lacks::find(&mut peer, c, &options, &catalog, &facts).await?,
         };
-        Ok((facts, lacks))
+        let mut plan = make_plan(c, &options, &catalog, &lacks)?;
+        if options.stages.copy {
+            plan.findings.extend(lacks::replaced(&peer, &plan, &facts, &options).await?);
+        }
+        Ok((facts, lacks, plan))
     };
-    let (peer, lacks) = match peer.await {
-        Ok((facts, lacks)) => (Ok(facts), lacks),
-        Err(error) => (Err(precheck::unreachable(&error)), Lacks::new()),
+    let (peer, lacks, mut plan) = match peer.await {
+        Ok((facts, lacks, plan)) => (Ok(facts), lacks, plan),
+        Err(error) => (Err(precheck::unreachable(&error)), Lacks::new(), make_plan(c, &options, &catalog, &Lacks::new())?),
     };
-    let mut plan = make_plan(c, &options, &catalog, &lacks)?;
     drop(catalog);
     let selected = c.row.selection()?;
     let mut selection = selected.clone();

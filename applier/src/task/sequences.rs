@@ -25,15 +25,25 @@ pub struct Positions {
 impl Positions {
     /// Sets on the peer what has changed on the source since the last call.
     ///
-    /// Sequences that the task selects, and those that it made because a selected object needs them.
+    /// Sequences that the task selects, those that it made because a selected object needs them, and those of its extensions.
     pub async fn follow(&mut self, source: &Client, peer: &Client, c: &Context) -> Result<()> {
         let selection = c.row.selection()?;
         let made = made(peer, &c.names.origin).await?;
         let sql = include_str!("../../../sql/query/source/sequences.sql");
         let rows = source.query(sql, &[]).await.map_err(|e| server_error(e, "list the sequences"))?;
-        let names = rows.iter().map(|r| (r.get::<_, String>(0), r.get::<_, String>(1)));
-        let names: Vec<(String, String)> =
-            names.filter(|(s, n)| selection.matches(s, n) || made.contains(&format!("sequence {s}.{n}"))).collect();
+        let wanted = |row: &tokio_postgres::Row| {
+            let (schema, name, extension): (String, String, Option<String>) = (row.get(0), row.get(1), row.get(2));
+            let comes = match extension {
+                Some(extension) => {
+                    let excluded = selection.exclude.iter().any(|p| p.matches(&schema, &name));
+                    made.contains(&format!("extension {extension}")) && !excluded
+                }
+                None => made.contains(&format!("sequence {schema}.{name}")),
+            };
+            let ours = (comes || selection.matches(&schema, &name)) && !made.contains(&format!("position of sequence {schema}.{name}"));
+            ours.then_some((schema, name))
+        };
+        let names: Vec<(String, String)> = rows.iter().filter_map(wanted).collect();
         for some in names.chunks(AT_ONCE) {
             let read = some.iter().map(|(schema, name)| {
                 let (s, n) = (quote_literal(schema), quote_literal(name));
@@ -68,9 +78,12 @@ impl Positions {
     }
 }
 
-/// Marks of the sequences that the task has made on the peer.
+/// Marks of the sequences and extensions that the task has made on the peer, and of the positions that it leaves out.
 async fn made(peer: &Client, key: &str) -> Result<HashSet<String>> {
-    let sql = "SELECT identity FROM pgrelay_peer.object WHERE task_key = $1 AND pg_catalog.starts_with(identity, 'sequence ')";
+    let sql = "SELECT identity FROM pgrelay_peer.object \
+               WHERE task_key = $1 AND (pg_catalog.starts_with(identity, 'sequence ') OR pg_catalog.starts_with(identity, 'extension ')) \
+               UNION ALL SELECT identity FROM pgrelay_peer.left_out \
+               WHERE task_key = $1 AND pg_catalog.starts_with(identity, 'position of sequence ')";
     let rows = peer.query(sql, &[&key]).await.map_err(|e| server_error(e, "read the marks on the peer"))?;
     Ok(rows.iter().map(|r| r.get(0)).collect())
 }

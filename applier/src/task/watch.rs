@@ -59,7 +59,7 @@ async fn tables(
         selection.matches(&t.table.schema, &t.table.name) || (t.is_partition && t.ancestors.iter().any(|a| parents.contains(a)))
     };
     let expected = |t: &SourceTable| ours(t) || left_out.contains(&t.table);
-    for table in now.iter().filter(|t| !t.partitioned && !expected(t) && selected(t)) {
+    for table in now.iter().filter(|t| !t.partitioned && !t.of_extension && !expected(t) && selected(t)) {
         let finding = Finding {
             item: "new_table",
             severity: Severity::Error,

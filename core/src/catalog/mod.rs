@@ -20,7 +20,7 @@ pub use read::{QUERIES, SETTINGS};
 pub use relation::{Column, Constraint, Index, Policy, Rule, Sequence, Table, Trigger, View};
 pub use schema_less::{
     AccessMethod, Acl, Cast, Comment, DefaultAcl, Dependency, EventTrigger, Extension, Foreign, Grant, Label, Language, Other, Publication,
-    PublicationTable, Schema,
+    PublicationTable, Schema, Settings,
 };
 
 /// Everything that the queries of `QUERIES` found, each list in the order of schema and name.

@@ -19,8 +19,33 @@ pub struct Extension {
     pub version: String,
     /// Its schema is its own member: CREATE EXTENSION makes it.
     pub schema_is_member: bool,
-    /// Its tables of settings: schema, name, and the condition (`WHERE …`, or empty) for the rows that are the user's.
-    pub config: Vec<(String, String, String)>,
+    /// The members in which users keep something of theirs.
+    pub config: Vec<Settings>,
+}
+
+/// A table or sequence of an extension whose contents a dump has (`pg_extension_config_dump`).
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs)]
+pub struct Settings {
+    pub oid: u32,
+    pub schema: String,
+    pub name: String,
+    /// `r`, `p`, `S` as in pg_class.relkind.
+    pub kind: String,
+    /// `WHERE …` for the rows that are the user's; empty when all are.
+    pub condition: String,
+    /// The reader has the owner's rights.
+    pub owned: bool,
+    /// The reader may SELECT.
+    pub readable: bool,
+}
+
+impl Settings {
+    /// Names its contents as a part of a plan: `rows of table ext.conf`.
+    pub fn identity(&self) -> String {
+        let what = if self.kind == "S" { "position of sequence" } else { "rows of table" };
+        format!("{what} {}.{}", self.schema, self.name)
+    }
 }
 
 /// A procedural language.

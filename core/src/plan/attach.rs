@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    catalog::{Acl, Address, Catalog, Extension, Other, class},
+    catalog::{Acl, Address, Catalog, Other, class},
     ddl::attached,
     finding::{Finding, Severity},
-    name::quote_qualified,
     plan::{
         When,
         draft::{Draft, Node, derived_class, rank, relation},
@@ -112,21 +111,6 @@ pub(crate) fn not_carried(other: &Other) -> Finding {
         kind => (format!("{kind} {}", other.name), format!("the {kind} \"{}\" is not carried", other.name)),
     };
     Finding { item: "not_carried", severity: Severity::Warning, object, message, fix: None }
-}
-
-/// The rows that users keep in an extension's own tables: no member of an extension is carried.
-pub(crate) fn settings(extension: &Extension) -> impl Iterator<Item = Finding> {
-    extension.config.iter().map(|(schema, name, condition)| {
-        let table = quote_qualified(schema, name);
-        let rows = format!("SELECT * FROM {table} {condition}");
-        Finding {
-            item: "extension_settings",
-            severity: Severity::Warning,
-            object: format!("{schema}.{name}"),
-            message: format!("rows that users added to this table of extension \"{}\" are not carried", extension.object.name),
-            fix: Some(format!("COPY ({}) TO STDOUT on the source, COPY {table} FROM STDIN on the peer.", rows.trim_end())),
-        }
-    })
 }
 
 /// Tablespaces are the server's; what lies in one comes into the peer's default.

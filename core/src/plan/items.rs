@@ -27,6 +27,7 @@ pub(crate) fn make(
     lookup: &Lookup<'_>,
     taken: &[Taken],
     attached: &Attached<'_>,
+    settings: Vec<Item>,
     findings: &mut Vec<Finding>,
 ) -> Vec<Item> {
     let order = sorted(graph, taken, findings);
@@ -62,6 +63,7 @@ pub(crate) fn make(
             phased.entry(1).or_default().push(rows(node));
         }
     }
+    phased.entry(1).or_default().extend(settings);
     let mut items: Vec<Item> = phased.into_values().flatten().collect();
     tell_apart(&mut items);
     items.iter_mut().zip(1..).for_each(|(item, ordinal)| item.ordinal = ordinal);

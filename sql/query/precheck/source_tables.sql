@@ -1,5 +1,5 @@
--- Tables (ordinary, partitioned, foreign) and sequences outside the system's and pgrelay's schemas and outside extensions,
--- with what replication and copying need of them. No parameters; one row, one JSON value. The reader applies the selection.
+-- Tables (ordinary, partitioned, foreign) and sequences outside the system's and pgrelay's schemas, of extensions those in which
+-- users keep something, with what replication and copying need of them. No parameters; one row, one JSON value. The reader applies the selection.
 WITH relation AS (
     SELECT c.*, n.nspname, pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS schema_usage
     FROM pg_catalog.pg_class c
@@ -13,7 +13,8 @@ WITH relation AS (
             WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
                 AND e.objid = c.oid
                 AND e.objsubid = 0
-                AND e.deptype = 'e')
+                AND e.deptype = 'e'
+                AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension x WHERE x.oid = e.refobjid AND c.oid = ANY (x.extconfig)))
 ),
 -- An index that can identify rows, as RelationGetIndexList of relcache.c has it.
 key AS (
