@@ -7,6 +7,7 @@ pub mod conninfo;
 pub mod ddl;
 pub mod error;
 pub mod finding;
+pub mod key_range;
 pub mod lsn;
 pub mod name;
 pub mod order;

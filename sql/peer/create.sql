@@ -47,3 +47,28 @@ COMMENT ON TABLE pgrelay_peer.table_copy IS 'The done mark of each table''s copy
 COMMENT ON COLUMN pgrelay_peer.table_copy.table_oid IS 'Of the table on the source: a table that was renamed or made again is not taken for another.';
 COMMENT ON COLUMN pgrelay_peer.table_copy.snapshot IS 'The source''s pg_snapshot that the copy saw: a transaction visible in it is in the copy.';
 COMMENT ON COLUMN pgrelay_peer.table_copy.visible_below IS 'A position of the source''s WAL that every transaction visible in the snapshot committed before.';
+
+CREATE TABLE IF NOT EXISTS pgrelay_peer.chunk_copy (
+    task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    table_oid oid NOT NULL,
+    key_column text,
+    key_type oid NOT NULL,
+    lower_bound text NOT NULL,
+    upper_bound text NOT NULL,
+    snapshot text NOT NULL,
+    visible_below pg_lsn NOT NULL,
+    rows bigint NOT NULL,
+    bytes bigint NOT NULL,
+    PRIMARY KEY (task_key, schema_name, table_name, lower_bound)
+);
+COMMENT ON TABLE pgrelay_peer.chunk_copy IS 'The done mark of each chunk of a table that is copied in several, written in the transaction that copied its rows. The table is there when it has its row in table_copy too.';
+COMMENT ON COLUMN pgrelay_peer.chunk_copy.key_column IS 'The column by whose values the table is cut; a chunk goes from lower_bound on to below upper_bound, an empty text is no bound. NULL: cut by ctid, or not usable any more, so that after a crash the table starts over.';
+COMMENT ON COLUMN pgrelay_peer.chunk_copy.snapshot IS 'The source''s pg_snapshot that the chunk saw: after a crash the remaining chunks see another.';
+
+CREATE TABLE IF NOT EXISTS pgrelay_peer.copy_run (
+    task_key text PRIMARY KEY REFERENCES pgrelay_peer.task ON DELETE CASCADE,
+    run bigint NOT NULL
+);
+COMMENT ON TABLE pgrelay_peer.copy_run IS 'Counts the times the copy of a task was begun. Each chunk''s transaction locks the row and wants its own number there, so none of an earlier applier is committed after a later one has looked.';

@@ -8,7 +8,9 @@
 //! last. Dropping an `Applier` at any moment is harmless: nothing but the peer's committed state matters.
 
 mod group;
+pub mod marks;
 pub mod peer_table;
+mod place;
 pub mod relation;
 pub mod session;
 pub mod standing;
@@ -28,13 +30,13 @@ use self::{
     relation::{Relation, RelationColumn, Target},
     session::{Operation, Session},
     standing::Standing,
-    tables::{Seen, State, Tables, Transaction, Verdict},
+    tables::{Form, Rows, Seen, State, Tables, Transaction, Verdict},
     waiting::WaitingChange,
 };
 use crate::{
     pg::{
         Endpoint,
-        pgoutput::{self, Message},
+        pgoutput::{self, Message, Tuple},
         replication::Frame,
         server_error,
     },
@@ -130,7 +132,7 @@ impl Applier {
         }
         let mut tables = Tables::default();
         for table in known.keys() {
-            tables.add(table.clone(), State::Init);
+            tables.add(table.clone(), State::Init, None);
         }
         let now: HashMap<u32, &TableName> = known.iter().map(|(table, oid)| (*oid, table)).collect();
         for copied in standing::copied(session.client(), &setting.origin).await? {
@@ -139,8 +141,14 @@ impl Applier {
             if *name != copied.table {
                 return Err(standing::renamed(&copied.table, name));
             }
-            setting.progress.table(&copied.table, |t| t.state = TableState::SyncDone);
-            tables.add(copied.table, State::Caught { seen: copied.seen, position: copied.position });
+            let state = match copied.whole {
+                Some((seen, position)) => {
+                    setting.progress.table(&copied.table, |t| t.state = TableState::SyncDone);
+                    State::Caught { seen, position }
+                }
+                None => State::Init,
+            };
+            tables.add(copied.table, state, copied.earlier);
         }
         if one_position {
             setting.progress.every_table(|t| t.state = TableState::Ready);
@@ -315,14 +323,9 @@ impl Applier {
                 let columns = columns.iter().map(column).collect();
                 self.relations.insert(oid, Arc::new(Relation { oid, table, identity: replica_identity, columns }));
             }
-            Message::Insert { relation, .. } | Message::Update { relation, .. } | Message::Delete { relation, .. } => {
-                let relation_description = self.relation(relation)?;
-                match self.verdict(&relation_description)? {
-                    Verdict::Apply => self.change(relation, relation_description, &payload).await?,
-                    Verdict::Wait => self.wait(relation_description.table.clone(), Some(relation_description), &payload)?,
-                    Verdict::LeaveOut => {}
-                }
-            }
+            Message::Insert { relation: oid, new, .. } => self.row(oid, None, Some(new), &payload).await?,
+            Message::Update { relation: oid, old, new, .. } => self.row(oid, old.map(|(_, old)| old), Some(new), &payload).await?,
+            Message::Delete { relation: oid, old, .. } => self.row(oid, Some(old), None, &payload).await?,
             Message::Truncate { relations, cascade, restart_identity, .. } => {
                 self.truncate(&relations, cascade, restart_identity, &payload).await?;
             }
@@ -337,36 +340,49 @@ impl Applier {
         self.relations.get(&oid).cloned().ok_or_else(unknown)
     }
 
-    fn verdict(&mut self, relation: &Relation) -> Result<Verdict> {
+    /// A change of one row.
+    async fn row(&mut self, oid: u32, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>, payload: &Bytes) -> Result<()> {
+        let relation = self.relation(oid)?;
+        let rows = match self.tables.as_ref().and_then(|t| t.key(&relation.table)) {
+            Some(key) => place::rows(&relation, key, old, new)?,
+            None => Rows::Any,
+        };
+        let (verdict, form) = self.decide(&relation, &rows)?;
+        match verdict {
+            Verdict::Apply => {
+                self.open_group(&relation.table).await?;
+                let operation = self.send(oid, &relation, &form, payload).await?;
+                self.group.count(&relation.table, operation);
+            }
+            Verdict::Wait => self.wait(relation.table.clone(), Some(relation), form, payload)?,
+            Verdict::LeaveOut => {}
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, relation: &Relation, rows: &Rows) -> Result<(Verdict, Form)> {
         let open = self.open.as_ref().ok_or_else(outside)?;
         standing::same_table(&self.known, &relation.table, relation.oid)?;
         Ok(match &mut self.tables {
-            Some(tables) => tables.verdict(&relation.table, open.transaction),
+            Some(tables) => tables.decide(&relation.table, open.transaction, rows),
             // The position is the end of a commit record.
-            None if open.transaction.commit < self.position => Verdict::LeaveOut,
-            None => Verdict::Apply,
+            None if open.transaction.commit < self.position => (Verdict::LeaveOut, Form::Whole),
+            None => (Verdict::Apply, Form::Whole),
         })
     }
 
-    fn wait(&mut self, table: Arc<TableName>, relation: Option<Arc<Relation>>, payload: &Bytes) -> Result<()> {
+    fn wait(&mut self, table: Arc<TableName>, relation: Option<Arc<Relation>>, form: Form, payload: &Bytes) -> Result<()> {
         let commit = self.open.as_ref().ok_or_else(outside)?.transaction.commit;
         if let Some((waiting, budget)) = self.tables.as_mut().and_then(|t| t.waiting(&table)) {
             // The end is not known before COMMIT; the table's position only has to lie above this commit record.
-            let change = WaitingChange { end: Lsn(commit.0 + 1), relation, payload: Bytes::copy_from_slice(payload) };
+            let change = WaitingChange { end: Lsn(commit.0 + 1), relation, form, payload: Bytes::copy_from_slice(payload) };
             waiting.push(budget, commit, change);
         }
         Ok(())
     }
 
-    async fn change(&mut self, oid: u32, relation: Arc<Relation>, payload: &Bytes) -> Result<()> {
-        self.open_group(&relation.table).await?;
-        let operation = self.send(oid, &relation, payload).await?;
-        self.group.count(&relation.table, operation);
-        Ok(())
-    }
-
-    /// Sends one change of a row; the peer's transaction is open.
-    async fn send(&mut self, oid: u32, relation: &Arc<Relation>, payload: &Bytes) -> Result<Operation> {
+    /// Sends one change of a row, as much of it as `form` says; the peer's transaction is open.
+    async fn send(&mut self, oid: u32, relation: &Arc<Relation>, form: &Form, payload: &Bytes) -> Result<Operation> {
         if self.targets.get(&oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
             let target = Target::new(self.session.client(), relation.clone(), self.setting.exact).await?;
             self.targets.insert(oid, target);
@@ -376,10 +392,19 @@ impl Applier {
             return Err(partitioned(&relation.table));
         }
         let session = &mut self.session;
-        let (ready, operation) = match pgoutput::decode(payload, false)? {
-            Message::Insert { new, .. } => (Some(target.insert(session, payload, new).await?), Operation::Insert),
-            Message::Update { old, new, .. } => (target.update(session, payload, old.map(|(_, o)| o), new).await?, Operation::Update),
-            Message::Delete { old, .. } => (Some(target.delete(session, payload, old).await?), Operation::Delete),
+        let (ready, operation) = match (pgoutput::decode(payload, false)?, form) {
+            (Message::Update { new, .. }, Form::NewRow) if place::is_partial(new) => {
+                return Err(standing::start_over(&self.setting.peer, &self.setting.origin, &relation.table).await?);
+            }
+            (Message::Update { new, .. }, Form::NewRow) | (Message::Insert { new, .. }, _) => {
+                (Some(target.insert(session, payload, new).await?), Operation::Insert)
+            }
+            (Message::Update { old: Some((_, old)), .. }, Form::OldRow) | (Message::Delete { old, .. }, _) => {
+                (Some(target.delete(session, payload, old).await?), Operation::Delete)
+            }
+            (Message::Update { old, new, .. }, _) => {
+                (target.update(session, payload, old.map(|(_, o)| o), new).await?, Operation::Update)
+            }
             _ => return Err(outside()),
         };
         if let Some(ready) = ready {
@@ -395,10 +420,14 @@ impl Applier {
             if !self.known.contains_key(&relation.table) && self.is_parent(oid, &relation).await? {
                 continue;
             }
-            match self.verdict(&relation)? {
-                Verdict::Apply => now.push(relation.table.clone()),
-                Verdict::Wait => self.wait(relation.table.clone(), None, payload)?,
-                Verdict::LeaveOut => {}
+            match self.decide(&relation, &Rows::Any)? {
+                (Verdict::Apply, Form::Whole) => now.push(relation.table.clone()),
+                (Verdict::Apply, form) => {
+                    self.open_group(&relation.table).await?;
+                    self.empty(&relation.table, &form, restart_identity).await?;
+                }
+                (Verdict::Wait, form) => self.wait(relation.table.clone(), None, form, payload)?,
+                (Verdict::LeaveOut, _) => {}
             }
         }
         let Some(first) = now.first().cloned() else { return Ok(()) };
@@ -410,6 +439,17 @@ impl Applier {
         for table in now {
             self.group.count(&table, Operation::Truncate);
         }
+        Ok(())
+    }
+
+    /// A TRUNCATE of one table, or of the parts of it that have not seen it.
+    async fn empty(&mut self, table: &Arc<TableName>, form: &Form, restart_identity: bool) -> Result<()> {
+        let sql = match (form, self.tables.as_ref().and_then(|t| t.key(table))) {
+            (Form::Ranges(ranges), Some(key)) => statement::empty_ranges(table, &key.column, ranges),
+            _ => statement::truncate(&[table], false, restart_identity),
+        };
+        self.session.run(sql, Operation::Truncate, table).await?;
+        self.group.count(table, Operation::Truncate);
         Ok(())
     }
 
@@ -493,14 +533,12 @@ impl Applier {
         for change in changes {
             match &change.relation {
                 Some(relation) => {
-                    let oid = relation_oid(&change.payload)?;
-                    let operation = self.send(oid, relation, &change.payload).await?;
+                    let operation = self.send(relation.oid, relation, &change.form, &change.payload).await?;
                     self.group.count(&table, operation);
                 }
                 None => {
                     let restart = matches!(pgoutput::decode(&change.payload, false)?, Message::Truncate { restart_identity: true, .. });
-                    self.session.run(statement::truncate(&[&table], false, restart), Operation::Truncate, &table).await?;
-                    self.group.count(&table, Operation::Truncate);
+                    self.empty(&table, &change.form, restart).await?;
                 }
             }
         }
@@ -551,13 +589,6 @@ impl Applier {
 
 fn outside() -> Error {
     Error::new(Kind::Protocol, "the source sent a change outside of a transaction")
-}
-
-fn relation_oid(payload: &Bytes) -> Result<u32> {
-    match pgoutput::decode(payload, false)? {
-        Message::Insert { relation, .. } | Message::Update { relation, .. } | Message::Delete { relation, .. } => Ok(relation),
-        _ => Err(outside()),
-    }
 }
 
 /// The peer stands before a position that it had reached: it is a restored copy, or a standby that had not received all.

@@ -9,8 +9,11 @@ use pgrelay_core::{
 };
 use tokio_postgres::Client;
 
-use super::tables::Seen;
-use crate::pg::server_error;
+use super::{
+    marks,
+    tables::{Earlier, Seen},
+};
+use crate::pg::{Endpoint, connect, server_error};
 
 /// The task's row on the peer.
 pub struct Standing {
@@ -20,16 +23,16 @@ pub struct Standing {
     pub position: Lsn,
 }
 
-/// A table whose rows are on the peer.
+/// A table of which rows are on the peer.
 pub struct Copied {
     /// Its name when it was copied.
     pub table: TableName,
     /// Its oid on the source.
     pub oid: u32,
-    /// What its copy saw.
-    pub seen: Seen,
-    /// Its changes up to here are applied.
-    pub position: Lsn,
+    /// All of it is there: what its copy saw, and up to where its changes are applied.
+    pub whole: Option<(Seen, Lsn)>,
+    /// Parts that were copied under other snapshots than the last.
+    pub earlier: Option<Earlier>,
 }
 
 impl Standing {
@@ -41,17 +44,45 @@ impl Standing {
     }
 }
 
-/// The tables whose rows are there.
+/// The tables of which rows are there, but for those that must start over.
 pub async fn copied(peer: &Client, key: &str) -> Result<Vec<Copied>> {
+    let failed = |e| server_error(e, "read the copied tables");
     let sql = "SELECT schema_name, table_name, table_oid, snapshot, visible_below::text, position::text \
                FROM pgrelay_peer.table_copy WHERE task_key = $1";
-    let rows = peer.query(sql, &[&key]).await.map_err(|e| server_error(e, "read the copied tables"))?;
+    let rows = peer.query(sql, &[&key]).await.map_err(failed)?;
     let read = |row: &tokio_postgres::Row| {
-        let seen = Seen { snapshot: row.get::<_, &str>(3).parse()?, visible_below: row.get::<_, &str>(4).parse()? };
-        let table = TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1));
-        Ok(Copied { table, oid: row.get(2), seen, position: row.get::<_, &str>(5).parse()? })
+        let seen = Seen { snapshot: row.get::<_, &str>("snapshot").parse()?, visible_below: row.get::<_, &str>("visible_below").parse()? };
+        let table = TableName::new(row.get::<_, &str>("schema_name"), row.get::<_, &str>("table_name"));
+        Ok(Copied { table, oid: row.get("table_oid"), whole: Some((seen, row.get::<_, &str>("position").parse()?)), earlier: None })
     };
-    rows.iter().map(read).collect()
+    let mut copied = rows.iter().map(read).collect::<Result<Vec<Copied>>>()?;
+    for (table, marks) in marks::of_task(peer, key).await? {
+        let at = copied.iter().position(|c| c.table == table);
+        let last = at.and_then(|at| copied[at].whole.as_ref()).map(|(seen, _)| seen.clone());
+        let earlier = marks.earlier(last.as_ref());
+        match at {
+            Some(at) => copied[at].earlier = earlier,
+            None if earlier.is_some() => copied.push(Copied { table, oid: marks.table_oid, whole: None, earlier }),
+            None => {}
+        }
+    }
+    Ok(copied)
+}
+
+/// A table's copy cannot be gone on with: from here on it counts as not copied, and its next copy empties it first.
+/// Returns the error to stop with, after which the task is tried again.
+pub async fn start_over(peer: &Endpoint, key: &str, table: &TableName) -> Result<Error> {
+    let failed = |e| server_error(e, "let the copy of a table start over");
+    let mut session = connect(peer, &format!("{key} start over"), &[]).await?;
+    let transaction = session.transaction().await.map_err(failed)?;
+    for sql in ["UPDATE pgrelay_peer.chunk_copy SET key_column = NULL", "DELETE FROM pgrelay_peer.table_copy"] {
+        let sql = format!("{sql} WHERE task_key = $1 AND schema_name = $2 AND table_name = $3");
+        transaction.execute(&sql, &[&key, &table.schema, &table.name]).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)?;
+    Ok(Error::new(Kind::Contention, format!("the copy of table \"{table}\" starts over"))
+        .object(table.to_string())
+        .detail("A row came by a change of its key from a part of the table that was not copied to one that was, without its unchanged values."))
 }
 
 /// Whether a table found under a name is the one that the task knows by it.

@@ -10,7 +10,10 @@
 
 use std::fmt::Write;
 
-use pgrelay_core::name::{TableName, quote_ident};
+use pgrelay_core::{
+    key_range::{Bound, KeyRange},
+    name::{TableName, quote_ident, quote_literal},
+};
 
 use super::peer_table::{KeyColumn, PeerTable};
 
@@ -159,6 +162,22 @@ pub fn truncate(tables: &[&TableName], cascade: bool, restart_identity: bool) ->
     let restart = if restart_identity { " RESTART IDENTITY" } else { "" };
     let cascade = if cascade { " CASCADE" } else { "" };
     format!("TRUNCATE TABLE {names}{restart}{cascade}")
+}
+
+/// DELETE of all rows whose key lies in one of some ranges. Bounds are in the form that the server wrote them in.
+pub fn empty_ranges(table: &TableName, column: &str, ranges: &[KeyRange]) -> String {
+    let conditions: Vec<String> = ranges.iter().map(|range| format!("({})", in_range(column, range))).collect();
+    format!("DELETE FROM ONLY {} WHERE {}", table.quoted(), conditions.join(" OR "))
+}
+
+/// The condition that a key lies in a range.
+pub fn in_range(column: &str, range: &KeyRange) -> String {
+    let column = quote_ident(column);
+    let bound = |bound: &Option<Bound>, operator: &str| {
+        bound.as_ref().map(|b| format!("{column} OPERATOR(pg_catalog.{operator}) {}", quote_literal(&b.text)))
+    };
+    let conditions: Vec<String> = [bound(&range.lower, ">="), bound(&range.upper, "<")].into_iter().flatten().collect();
+    if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") }
 }
 
 fn list(parts: impl Iterator<Item = String>) -> String {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pgrelay_core::Lsn;
 
-use super::relation::Relation;
+use super::{relation::Relation, tables::Form};
 
 /// Bound of all waiting changes of a task together, in bytes.
 const BOUND: usize = 64 << 20;
@@ -22,6 +22,8 @@ pub struct WaitingChange {
     pub end: Lsn,
     /// The description that its rows follow; none for a TRUNCATE of the table.
     pub relation: Option<Arc<Relation>>,
+    /// What of it is to be applied.
+    pub form: Form,
     /// The message, in memory of its own.
     pub payload: Bytes,
 }
