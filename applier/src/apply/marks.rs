@@ -39,7 +39,17 @@ pub struct Marks {
 
 /// Every mark of a task.
 pub async fn of_task(peer: &Client, task_key: &str) -> Result<BTreeMap<TableName, Marks>> {
-    let rows = peer.query(include_str!("../../../sql/query/peer/chunks.sql"), &[&task_key]).await;
+    read(peer, task_key, None).await
+}
+
+/// The marks of one table; none where it has none.
+pub async fn of_table(peer: &Client, task_key: &str, table: &TableName) -> Result<Option<Marks>> {
+    Ok(read(peer, task_key, Some(table)).await?.remove(table))
+}
+
+async fn read(peer: &Client, task_key: &str, only: Option<&TableName>) -> Result<BTreeMap<TableName, Marks>> {
+    let (schema, name) = (only.map(|t| &t.schema), only.map(|t| &t.name));
+    let rows = peer.query(include_str!("../../../sql/query/peer/chunks.sql"), &[&task_key, &schema, &name]).await;
     let rows = rows.map_err(|e| server_error(e, "read the marks of chunks"))?;
     let mut tables: BTreeMap<TableName, Marks> = BTreeMap::new();
     for row in &rows {
@@ -60,7 +70,7 @@ fn key(row: &Row) -> Result<Option<Key>> {
     let (Some(column), type_oid) = (row.get::<_, Option<String>>("key_column"), row.get::<_, u32>("key_type")) else { return Ok(None) };
     let key_type = KeyType::of(type_oid);
     let unknown = || Error::new(Kind::Protocol, format!("the order of keys of type {type_oid} is not known"));
-    Ok(Some(Key { column, key_type: key_type.ok_or_else(unknown)? }))
+    Ok(Some(Key { column, type_oid, key_type: key_type.ok_or_else(unknown)? }))
 }
 
 fn chunk(row: &Row, key: Option<&Key>) -> Result<Chunk> {
@@ -101,7 +111,7 @@ mod tests {
         let bound = |n: i64| Some(Bound { text: n.to_string(), value: KeyValue::Integer(n) });
         let seen = |snapshot: &str| Seen { snapshot: snapshot.parse().expect("a snapshot"), visible_below: Lsn(1) };
         let chunk = |lower, upper, snapshot| Chunk { range: KeyRange { lower, upper }, seen: seen(snapshot), rows: 1, bytes: 1 };
-        let key = Some(Key { column: "id".into(), key_type: KeyType::Integer });
+        let key = Some(Key { column: "id".into(), type_oid: 20, key_type: KeyType::Integer });
         let chunks = vec![
             chunk(None, bound(1), "1:1:"),
             chunk(bound(1), bound(2), "1:1:"),

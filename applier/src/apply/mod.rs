@@ -30,7 +30,7 @@ use self::{
     relation::{Relation, RelationColumn, Target},
     session::{Operation, Session},
     standing::Standing,
-    tables::{Form, Rows, Seen, State, Tables, Transaction, Verdict},
+    tables::{Earlier, Form, Rows, Seen, State, Tables, Transaction, Verdict},
     waiting::WaitingChange,
 };
 use crate::{
@@ -50,6 +50,8 @@ pub enum CopyMessage {
     Ask {
         /// The tables that share it.
         tables: Vec<TableName>,
+        /// Of a single one: what earlier tries have copied.
+        earlier: Option<Earlier>,
         /// It may take it now.
         reply: oneshot::Sender<()>,
     },
@@ -66,6 +68,8 @@ pub enum CopyMessage {
     Done {
         /// The tables.
         tables: Vec<TableName>,
+        /// What waited for them is applied, or will be before `Applier::passed` moves again.
+        reply: oneshot::Sender<()>,
     },
 }
 
@@ -114,7 +118,9 @@ pub struct Applier {
     /// Everything the stream brought before is dealt with.
     position: Lsn,
     confirm: watch::Sender<Lsn>,
+    passed: watch::Sender<Lsn>,
     one_position: watch::Sender<bool>,
+    mixed: HashMap<TableName, Lsn>,
 }
 
 /// How often a fresh snapshot is taken while the slot waits for one.
@@ -130,7 +136,7 @@ impl Applier {
         if setting.at_least.is_some_and(|at| !one_position || position < at) {
             return Err(set_back());
         }
-        let mut tables = Tables::default();
+        let (mut tables, mut mixed) = (Tables::default(), HashMap::new());
         for table in known.keys() {
             tables.add(table.clone(), State::Init, None);
         }
@@ -143,6 +149,9 @@ impl Applier {
             }
             let state = match copied.whole {
                 Some((seen, position)) => {
+                    if copied.earlier.is_some() {
+                        mixed.insert(copied.table.clone(), seen.visible_below);
+                    }
                     setting.progress.table(&copied.table, |t| t.state = TableState::SyncDone);
                     State::Caught { seen, position }
                 }
@@ -166,6 +175,8 @@ impl Applier {
             group: Group::default(),
             position: if one_position { position } else { Lsn(0) },
             confirm: watch::Sender::new(Lsn(0)),
+            passed: watch::Sender::new(Lsn(0)),
+            mixed,
             one_position: watch::Sender::new(one_position),
             setting,
         })
@@ -174,6 +185,17 @@ impl Applier {
     /// Up to where the source may forget.
     pub fn confirmations(&self) -> watch::Receiver<Lsn> {
         self.confirm.subscribe()
+    }
+
+    /// Up to where everything that the stream brought is on the peer, or waits for the copy of its table.
+    pub fn passed(&self) -> watch::Receiver<Lsn> {
+        self.passed.subscribe()
+    }
+
+    /// Tables that are on the peer and were copied under several snapshots, with the position from which on their rows are of
+    /// one point in time.
+    pub fn mixed(&self) -> &HashMap<TableName, Lsn> {
+        &self.mixed
     }
 
     /// Turns true when every table stands at one position.
@@ -239,11 +261,15 @@ impl Applier {
     async fn hear(&mut self, message: CopyMessage) -> Result<Option<End>> {
         let Some(all) = &mut self.tables else { return Ok(None) };
         match message {
-            CopyMessage::Ask { tables, reply } => {
-                tables.iter().for_each(|table| all.ask(table));
+            CopyMessage::Ask { tables, mut earlier, reply } => {
+                let mut keep = true;
+                for table in &tables {
+                    keep &= all.ask(table, earlier.take());
+                }
                 // A copy that has gone away does not need the answer.
                 let _ = reply.send(());
-                Ok(None)
+                // Its snapshot will be refused, and it will ask again.
+                Ok((!keep).then_some(End::Rewind))
             }
             CopyMessage::Snapshot { tables, seen, reply } => {
                 let accepted = all.accept(&tables, &seen);
@@ -255,7 +281,15 @@ impl Applier {
                 let _ = reply.send(accepted);
                 Ok(None)
             }
-            CopyMessage::Done { tables } => self.caught(&tables).await,
+            CopyMessage::Done { tables, reply } => {
+                let end = self.caught(&tables).await?;
+                if end.is_some() {
+                    self.passed.send_replace(*self.confirm.borrow());
+                }
+                // A copy that has gone away does not need the answer.
+                let _ = reply.send(());
+                Ok(end)
+            }
         }
     }
 
@@ -402,9 +436,7 @@ impl Applier {
             (Message::Update { old: Some((_, old)), .. }, Form::OldRow) | (Message::Delete { old, .. }, _) => {
                 (Some(target.delete(session, payload, old).await?), Operation::Delete)
             }
-            (Message::Update { old, new, .. }, _) => {
-                (target.update(session, payload, old.map(|(_, o)| o), new).await?, Operation::Update)
-            }
+            (Message::Update { old, new, .. }, _) => (target.update(session, payload, old.map(|(_, o)| o), new).await?, Operation::Update),
             _ => return Err(outside()),
         };
         if let Some(ready) = ready {
@@ -557,6 +589,7 @@ impl Applier {
         }
         let position = self.position;
         let confirmed = self.tables.as_ref().and_then(Tables::hold).map_or(position, |hold| hold.min(position));
+        self.passed.send_replace(position);
         self.confirm.send_if_modified(|c| {
             let moved = *c < confirmed;
             *c = confirmed.max(*c);

@@ -80,9 +80,9 @@ pub async fn start_over(peer: &Endpoint, key: &str, table: &TableName) -> Result
         transaction.execute(&sql, &[&key, &table.schema, &table.name]).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)?;
-    Ok(Error::new(Kind::Contention, format!("the copy of table \"{table}\" starts over"))
-        .object(table.to_string())
-        .detail("A row came by a change of its key from a part of the table that was not copied to one that was, without its unchanged values."))
+    Ok(Error::new(Kind::Contention, format!("the copy of table \"{table}\" starts over")).object(table.to_string()).detail(
+        "A row came by a change of its key from a part of the table that was not copied to one that was, without its unchanged values.",
+    ))
 }
 
 /// Whether a table found under a name is the one that the task knows by it.

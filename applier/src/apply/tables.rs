@@ -40,6 +40,8 @@ pub struct Seen {
 pub struct Key {
     /// Unquoted.
     pub column: String,
+    /// Of the column.
+    pub type_oid: u32,
     /// Its order.
     pub key_type: KeyType,
 }
@@ -226,10 +228,20 @@ impl Tables {
         }
     }
 
-    /// A copy is about to take a snapshot.
-    pub fn ask(&mut self, table: &TableName) {
+    /// A copy is about to take a snapshot for what `earlier` tries have not copied. False: changes that wait were kept for
+    /// another snapshot; they are forgotten, and the stream must be read again.
+    pub fn ask(&mut self, table: &TableName, earlier: Option<Earlier>) -> bool {
         let passed = self.unseen.iter().filter(|u| u.tables.contains(table)).map(|u| u.transaction).collect();
-        self.set(table, State::Asking { passed });
+        let Some(found) = self.all.get_mut(table) else { return true };
+        let again = matches!(found.state, State::Copying { .. }) || (found.earlier.is_some() && earlier.is_none());
+        let keep = !again || found.waiting.first_commit.is_none();
+        if !keep {
+            found.waiting.forget(&mut self.budget);
+            // What waited still holds the slot until the stream is read again.
+        }
+        found.earlier = earlier;
+        found.state = State::Asking { passed };
+        keep
     }
 
     fn set(&mut self, table: &TableName, state: State) {
@@ -299,8 +311,7 @@ impl Tables {
     /// Whether every table is caught and stands exactly where the stream stands: the stream has passed all that its copy
     /// saw, and, when it is read again after a restart, all that was applied before.
     pub fn stand_at(&self, at: Lsn) -> bool {
-        let stands =
-            |t: &Table| matches!(&t.state, State::Caught { seen, position } if seen.visible_below <= at && *position <= at);
+        let stands = |t: &Table| matches!(&t.state, State::Caught { seen, position } if seen.visible_below <= at && *position <= at);
         self.all.values().all(stands)
     }
 }
@@ -360,7 +371,7 @@ mod tests {
     }
 
     fn take(tables: &mut Tables, snapshot: &str) -> bool {
-        tables.ask(&table());
+        tables.ask(&table(), None);
         tables.accept(&[table()], &seen(snapshot))
     }
 
@@ -389,7 +400,7 @@ mod tests {
     #[test]
     fn a_snapshot_is_not_judged_by_what_a_later_one_sees() {
         let mut tables = tables();
-        tables.ask(&table());
+        tables.ask(&table(), None);
         // The copy takes 10:20:12 now; then the transaction passes, becomes visible, and a fresh snapshot sees it.
         assert_eq!(verdict(&mut tables, &table(), transaction(12, 50)), Verdict::LeaveOut);
         tables.fresh_snapshot(&seen("21:21:").snapshot);
@@ -404,10 +415,10 @@ mod tests {
         tables.add(other.clone(), State::Init, None);
         assert_eq!(verdict(&mut tables, &other, transaction(12, 50)), Verdict::LeaveOut);
         let both = [table(), other];
-        both.iter().for_each(|t| tables.ask(t));
+        both.iter().for_each(|t| assert!(tables.ask(t, None)));
         assert!(!tables.accept(&both, &seen("10:20:12")));
         assert!(both.iter().all(|t| matches!(tables.get(t), Some(State::Init))));
-        both.iter().for_each(|t| tables.ask(t));
+        both.iter().for_each(|t| assert!(tables.ask(t, None)));
         assert!(tables.accept(&both, &seen("10:20:")));
         assert!(both.iter().all(|t| matches!(tables.get(t), Some(State::Copying { .. }))));
     }
@@ -415,7 +426,7 @@ mod tests {
     #[test]
     fn a_snapshot_from_before_a_rewind_is_refused() {
         let mut tables = tables();
-        tables.ask(&table());
+        tables.ask(&table(), None);
         tables.rewind();
         assert!(!tables.accept(&[table()], &seen("10:20:")));
     }
@@ -427,7 +438,11 @@ mod tests {
         assert_eq!(verdict(&mut tables, &table(), transaction(11, 40)), Verdict::LeaveOut);
         assert_eq!(verdict(&mut tables, &table(), transaction(12, 50)), Verdict::Wait);
         let (waiting, budget) = tables.waiting(&table()).expect("it is being copied");
-        waiting.push(budget, Lsn(50), WaitingChange { end: Lsn(58), relation: None, form: Form::Whole, payload: bytes::Bytes::from_static(b"x") });
+        waiting.push(
+            budget,
+            Lsn(50),
+            WaitingChange { end: Lsn(58), relation: None, form: Form::Whole, payload: bytes::Bytes::from_static(b"x") },
+        );
         assert_eq!(tables.hold(), Some(Lsn(50)));
         assert_eq!(tables.caught(&table()).expect("it was being copied").changes.len(), 1);
         assert_eq!(tables.hold(), None);
@@ -448,7 +463,11 @@ mod tests {
         let big = bytes::Bytes::from(vec![0; 40 << 20]);
         for commit in [50, 60] {
             let (waiting, budget) = tables.waiting(&table()).expect("it is being copied");
-            waiting.push(budget, Lsn(commit), WaitingChange { end: Lsn(commit + 8), relation: None, form: Form::Whole, payload: big.clone() });
+            waiting.push(
+                budget,
+                Lsn(commit),
+                WaitingChange { end: Lsn(commit + 8), relation: None, form: Form::Whole, payload: big.clone() },
+            );
         }
         assert_eq!(tables.hold(), Some(Lsn(50)));
         let waiting = tables.caught(&table()).expect("it was being copied");
@@ -463,7 +482,7 @@ mod tests {
 
     /// Keys below 10 and from 20 to 30 were copied under `10:20:12`; the rest is not begun.
     fn resumed() -> Tables {
-        let key = Key { column: "id".to_owned(), key_type: KeyType::Integer };
+        let key = Key { column: "id".to_owned(), type_oid: 20, key_type: KeyType::Integer };
         let parts = vec![(range(None, Some(10)), seen("10:20:12")), (range(Some(20), Some(30)), seen("10:20:12"))];
         let mut tables = Tables::default();
         tables.add(table(), State::Init, Some(Earlier { key, parts }));

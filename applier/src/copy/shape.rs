@@ -20,6 +20,13 @@ pub struct Shape {
     pub binary: bool,
 }
 
+impl Shape {
+    /// As it stands behind a table's name in COPY; nothing for a table without columns.
+    pub fn column_list(&self) -> String {
+        if self.columns.is_empty() { String::new() } else { format!(" ({})", self.columns.join(", ")) }
+    }
+}
+
 /// How tables are compared.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {

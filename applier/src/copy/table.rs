@@ -1,85 +1,168 @@
-//! The copy of one table, or of a lot of small ones: lock, snapshot, rows, marks.
+//! The copy of one table, or of a lot of small ones: how it is cut, the rows, the marks.
 //!
-//! The lock comes before the snapshot: TRUNCATE and rewrites are not seen by snapshots. Bytes go from socket to socket,
-//! unread. Dropping the future at any point leaves both transactions to be rolled back.
+//! Bytes go from socket to socket, unread. Dropping the future at any point leaves every transaction to be rolled back.
 
-use std::{collections::HashMap, time::Duration};
+use std::sync::Arc;
 
-use pgrelay_core::{
-    Error, Lsn, Result,
-    error::Kind,
-    name::{TableName, quote_literal},
+use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName};
+use tokio_postgres::Client;
+
+use super::{
+    Job, Setting, Snapshots,
+    board::Board,
+    cut::{self, Begin, Facts, Limits, Way},
+    fence, flow, settings, shape, snapshot,
+    split::{Begun, Split},
 };
-use tokio::{sync::oneshot, time::Instant};
-
-use super::{Job, Setting, Snapshots, settings, shape};
 use crate::{
-    apply::{CopyMessage, standing, tables::Seen},
-    pg::pipe::{Meter, Session, Statements, array, pour},
+    apply::{
+        marks::{self, Marks},
+        tables::Seen,
+    },
+    pg::{
+        pipe::{Poured, Session, array},
+        server_error,
+    },
     progress::TableState,
     store::{Event, Level},
 };
 
-/// Between two snapshots, when the first cannot be used.
-const RETAKE_AFTER: Duration = Duration::from_millis(200);
+/// What a worker works with.
+pub struct Hands<'a> {
+    /// What every worker needs.
+    pub s: &'a Setting,
+    /// Reads.
+    pub source: &'a mut Session,
+    /// Writes rows.
+    pub peer: &'a mut Session,
+    /// Reads marks.
+    pub marks: &'a Client,
+    /// How tables are compared.
+    pub rules: shape::Rules,
+    /// Where others find what to help with.
+    pub board: &'a Board,
+}
 
-/// After this the DBA is told whom the copy waits for.
-const TELL_AFTER: Duration = Duration::from_secs(5);
+/// What became of a table's copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copied {
+    /// It was there before.
+    Before,
+    /// Its rows are of one point in time.
+    AtOnce,
+    /// Under several snapshots: from this position on its rows are of one point in time.
+    Mixed(Lsn),
+}
 
-/// Copies tables under one snapshot and in one transaction of the peer, those left out whose mark says that they are there.
-pub async fn copy(s: &Setting, source: &mut Session, peer: &mut Session, lot: &[Job], rules: shape::Rules) -> Result<()> {
-    let lot = missing(s, peer, lot).await?;
+/// Copies tables under one snapshot and in one transaction of the peer, or a single one in chunks. Those whose mark says that they
+/// are there are left out. False: the lock of one of several could not be had at once, and nothing was copied.
+pub async fn copy(hands: &mut Hands<'_>, lot: &[Job]) -> Result<Option<Copied>> {
+    let lot = missing(hands.s, hands.peer, lot).await?;
     // The peer's extension may be of a later version.
-    let rules = shape::Rules { exact: rules.exact && lot.iter().all(|job| job.settings.is_none()), ..rules };
-    if lot.len() > 1 && !try_copy(s, source, peer, &lot, rules).await? {
-        // Waiting for the lock of one while holding others could be a deadlock of the application's.
-        for job in &lot {
-            try_copy(s, source, peer, std::slice::from_ref(job), rules).await?;
-        }
-    } else if lot.len() == 1 {
-        try_copy(s, source, peer, &lot, rules).await?;
-    }
-    Ok(())
+    hands.rules.exact &= lot.iter().all(|job| job.settings.is_none());
+    let cutting = match lot.as_slice() {
+        [] => return Ok(Some(Copied::Before)),
+        [job] if job.settings.is_none() => Some(look_how(hands, job).await?),
+        _ => None,
+    };
+    let earlier = cutting.as_ref().and_then(|c| c.marks.as_ref()).and_then(|m| m.earlier(None));
+    let Some(seen) = snapshot::take(hands.s, hands.source, &lot, earlier).await? else { return Ok(None) };
+    let copied = match (cutting, lot.as_slice()) {
+        (Some(cutting), [job]) if cutting.way != Way::Whole => in_chunks(hands, job, &seen, cutting).await?,
+        _ => rows_of_all(hands, &lot, &seen).await?,
+    };
+    lot.iter().for_each(|job| hands.s.progress.table(&job.table, |t| t.state = TableState::FinishedCopy));
+    snapshot::end(hands.source).await?;
+    Ok(Some(copied))
 }
 
-/// False: the lock of one of several tables could not be had at once, and nothing was copied.
-async fn try_copy(s: &Setting, source: &mut Session, peer: &mut Session, lot: &[&Job], rules: shape::Rules) -> Result<bool> {
-    let tables: Vec<TableName> = lot.iter().map(|job| job.table.clone()).collect();
-    let tables = &tables[..];
-    let begun = Instant::now();
-    let mut told = false;
+/// How a single table is going to be copied.
+struct Cutting {
+    facts: Facts,
+    marks: Option<Marks>,
+    way: Way,
+    chunks: i64,
+}
+
+/// Decides that, and empties the peer's table when what is there cannot be gone on with.
+async fn look_how(hands: &mut Hands<'_>, job: &Job) -> Result<Cutting> {
+    let (s, table) = (hands.s, &job.table);
+    let facts = cut::facts(hands.source, table, job.oid).await?;
+    let mut marks = marks::of_table(hands.marks, &s.names.origin, table).await?;
+    let mut limits = Limits {
+        chunk_bytes: s.chunk_bytes,
+        workers: s.workers,
+        by_key: job.by_key && matches!(s.snapshots, Snapshots::Own(_)),
+        by_page: s.exact,
+    };
+    if limits.by_key
+        && let Some(key) = &facts.key
+    {
+        limits.by_key = cuttable(hands.marks, table, &key.column).await?;
+    }
     loop {
-        ask(s, tables).await;
-        if !begin(source, s, tables).await? {
-            return Ok(false);
+        match cut::choose(&facts, marks.as_ref(), limits, hands.source.server_version_num()) {
+            Begin::Cut(way, chunks) => return Ok(Cutting { facts, marks, way, chunks }),
+            Begin::StartOver(reason) => start_over(hands, job, reason).await?,
         }
-        let seen = look(source, lot).await?;
-        if accepted(s, tables, &seen).await {
-            let done = rows_of_all(s, source, peer, lot, &seen, rules).await;
-            if done.is_err() {
-                // The session goes on to nothing else: whatever the peer has of it must not stay open.
-                let _ = peer.run("ROLLBACK", "roll back").await;
-            }
-            done?;
-            tables.iter().for_each(|table| s.progress.table(table, |t| t.state = TableState::FinishedCopy));
-            source.run("ROLLBACK", "end the snapshot").await?;
-            return Ok(true);
-        }
-        source.run("ROLLBACK", "end the snapshot").await?;
-        if !told && begun.elapsed() > TELL_AFTER {
-            told = true;
-            tell(s, &tables[0]).await?;
-        }
-        tokio::time::sleep(RETAKE_AFTER).await;
+        marks = None;
     }
 }
 
-async fn tell(s: &Setting, table: &TableName) -> Result<()> {
-    let message = format!("the copy of table \"{table}\" waits for a transaction that has committed and is not visible yet");
-    let event = Event::new(Level::Warning, "snapshot_wait", message)
-        .object(table.to_string())
-        .hint("See whether the source waits for a synchronous standby: wait_event = 'SyncRep' in pg_stat_activity.");
-    s.store.event(&s.task, &event).await
+async fn cuttable(peer: &Client, table: &TableName, column: &str) -> Result<bool> {
+    let row = peer.query_one(include_str!("../../../sql/query/peer/cuttable.sql"), &[&table.schema, &table.name, &column]).await;
+    Ok(row.map_err(|e| server_error(e, "look at the keys of a table of the peer"))?.get(0))
+}
+
+/// Empties a table of which chunks are there.
+async fn start_over(hands: &mut Hands<'_>, job: &Job, reason: &str) -> Result<()> {
+    let (s, table) = (hands.s, &job.table);
+    let doing = format!("empty table \"{table}\" on the peer, whose copy starts over");
+    fence::begin(s, hands.peer, &doing).await?;
+    let lock = format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE; SELECT FROM ONLY {0} LIMIT 1", table.quoted());
+    let filled = !hands.peer.run(&lock, &doing).await?.is_empty();
+    if filled && !s.exact {
+        return Err(Error::new(Kind::Configuration, format!("the copy of table \"{table}\" must start over: {reason}"))
+            .object(table.to_string())
+            .hint("Empty the table on the peer; the task goes on by itself."));
+    }
+    if filled {
+        hands.peer.run(&format!("TRUNCATE TABLE ONLY {}", table.quoted()), &doing).await?;
+    }
+    let forget = "DELETE FROM pgrelay_peer.chunk_copy WHERE task_key = $1 AND schema_name = $2 AND table_name = $3";
+    hands.peer.query(forget, &[&s.names.origin, &table.schema, &table.name], &doing).await?;
+    hands.peer.run("COMMIT", &doing).await?;
+    let message = format!("the copy of table \"{table}\" starts over: {reason}");
+    s.store.event(&s.task, &Event::new(Level::Warning, "copy_restarted", message).object(table.to_string())).await
+}
+
+/// Copies a table's chunks, with whoever helps, then writes its mark.
+async fn in_chunks(hands: &mut Hands<'_>, job: &Job, seen: &Seen, cutting: Cutting) -> Result<Copied> {
+    let (s, table) = (hands.s, &job.table);
+    let Cutting { facts, marks, way, chunks } = cutting;
+    let shapes = shape::read(hands.source, hands.peer, std::slice::from_ref(table), hands.rules).await?;
+    let Some(shape) = shapes.into_iter().next() else { return Ok(Copied::Before) };
+    let there = marks.as_ref().map(|m| m.chunks.iter().fold((0, 0), |(r, b), c| (r + c.rows, b + c.bytes))).unwrap_or_default();
+    s.progress.table(table, |t| (t.rows, t.bytes) = there);
+    let cut = cut::cut(hands.source, table, &facts, marks.as_ref(), way, chunks).await?;
+    let snapshot = match &s.snapshots {
+        Snapshots::Shared(name) => name.clone(),
+        Snapshots::Own(_) => snapshot::export(hands.source, table).await?,
+    };
+    let split = Arc::new(Split::new(Begun { table: table.clone(), oid: job.oid, shape, seen: seen.clone(), snapshot }, &cut));
+    hands.board.open(split.clone());
+    let mine = split.work(s, hands.source, hands.peer).await;
+    hands.board.close(&split);
+    let theirs = split.wait().await;
+    mine.and(theirs)?;
+    let doing = format!("write the mark of table \"{table}\" on the peer");
+    fence::begin(s, hands.peer, &doing).await?;
+    let params: [&str; 6] =
+        [&s.names.origin, &table.schema, &table.name, &job.oid.to_string(), &seen.snapshot.to_string(), &seen.visible_below.to_string()];
+    hands.peer.query(include_str!("../../../sql/query/peer/mark_chunks.sql"), &params, &doing).await?;
+    hands.peer.run("COMMIT", &doing).await?;
+    s.progress.set_moved();
+    Ok(if marks.is_some() { Copied::Mixed(seen.visible_below) } else { Copied::AtOnce })
 }
 
 /// The tables that have no mark.
@@ -99,80 +182,18 @@ fn names<'a>(lot: impl Iterator<Item = &'a Job> + Clone) -> (String, String) {
     (array(lot.clone().map(|job| &job.table.schema)), array(lot.map(|job| &job.table.name)))
 }
 
-/// Locks the tables. A single one is waited for, several are not: false when they cannot be had at once.
-async fn begin(source: &mut Session, s: &Setting, tables: &[TableName]) -> Result<bool> {
-    let doing = format!("lock table \"{}\" on the source", tables[0]);
-    source.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &doing).await?;
-    if let Snapshots::Shared(name) = &s.snapshots {
-        source.run(&format!("SET TRANSACTION SNAPSHOT {}", quote_literal(name)), "take the shared snapshot").await?;
-    }
-    let list: Vec<String> = tables.iter().map(|t| format!("ONLY {}", t.quoted())).collect();
-    let wait = if tables.len() > 1 { " NOWAIT" } else { "" };
-    let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE{wait}", list.join(", "));
-    let Err(mut error) = source.run(&lock, &doing).await else { return Ok(true) };
-    if source.run("ROLLBACK", &doing).await.is_ok() && tables.len() > 1 {
-        // Alone, each table says what is wrong with it.
-        return Ok(false);
-    }
-    error = error.object(tables[0].to_string());
-    if error.server_sqlstate.as_deref() == Some("42P01") {
-        error.kind = Kind::ShapeChanged;
-        error.hint = Some("The table was dropped on the source. Stop the task and start it anew.".to_owned());
-    }
-    Err(error)
-}
-
-async fn look(source: &mut Session, lot: &[&Job]) -> Result<Seen> {
-    let doing = format!("take a snapshot for table \"{}\"", lot[0].table);
-    // The statement's snapshot is the transaction's; the WAL position is read after it was taken.
-    let sql = "SELECT pg_catalog.pg_current_snapshot(), pg_catalog.pg_current_wal_insert_lsn(), \
-               coalesce(pg_catalog.to_regclass(u.name)::oid, 0) FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS u (name, n) ORDER BY n";
-    let rows = source.query(sql, &[&array(lot.iter().map(|job| job.table.quoted()))], &doing).await?;
-    let mut seen = None;
-    for (job, row) in lot.iter().zip(&rows) {
-        let [Some(snapshot), Some(position), Some(oid)] = row.as_slice() else { break };
-        standing::same_table(&HashMap::from([(job.table.clone(), job.oid)]), &job.table, oid.parse().unwrap_or_default())?;
-        seen = Some(Seen { snapshot: snapshot.parse()?, visible_below: position.parse::<Lsn>()? });
-    }
-    seen.filter(|_| rows.len() == lot.len()).ok_or_else(|| Error::new(Kind::Internal, format!("{doing}: an answer of another form")))
-}
-
-/// Nothing may be concluded from a snapshot that was taken before the applier knew of it.
-async fn ask(s: &Setting, tables: &[TableName]) {
-    if let Snapshots::Own(applier) = &s.snapshots {
-        let (reply, answer) = oneshot::channel();
-        if applier.send(CopyMessage::Ask { tables: tables.to_vec(), reply }).await.is_ok() {
-            // Without an applier the snapshot will not be accepted either.
-            let _ = answer.await;
-        }
-    }
-}
-
-async fn accepted(s: &Setting, tables: &[TableName], seen: &Seen) -> bool {
-    match &s.snapshots {
-        Snapshots::Shared(_) => {
-            tables.iter().for_each(|table| s.progress.table(table, |t| t.state = TableState::DataSync));
-            true
-        }
-        Snapshots::Own(applier) => {
-            let (reply, answer) = oneshot::channel();
-            let message = CopyMessage::Snapshot { tables: tables.to_vec(), seen: seen.clone(), reply };
-            applier.send(message).await.is_ok() && answer.await.unwrap_or(false)
-        }
-    }
-}
-
 /// Moves the rows and writes the marks, in one transaction of the peer.
-async fn rows_of_all(s: &Setting, source: &mut Session, peer: &mut Session, lot: &[&Job], seen: &Seen, rules: shape::Rules) -> Result<()> {
+async fn rows_of_all(hands: &mut Hands<'_>, lot: &[&Job], seen: &Seen) -> Result<Copied> {
     const DOING: &str = "write the marks of copies on the peer";
+    let (s, source, peer) = (hands.s, &mut *hands.source, &mut *hands.peer);
     let tables: Vec<TableName> = lot.iter().map(|job| job.table.clone()).collect();
-    let shapes = shape::read(source, peer, &tables, rules).await?;
-    peer.run("BEGIN ISOLATION LEVEL READ COMMITTED", DOING).await?;
+    let shapes = shape::read(source, peer, &tables, hands.rules).await?;
+    fence::begin(s, peer, DOING).await?;
     let (mut counts, mut sizes) = (vec![], vec![]);
     for (job, shape) in lot.iter().zip(&shapes) {
-        let (count, bytes) = rows(s, source, peer, job, shape).await?;
-        counts.push(count.to_string());
-        sizes.push(bytes.to_string());
+        let poured = rows(s, source, peer, job, shape).await?;
+        counts.push(poured.written.to_string());
+        sizes.push(poured.bytes.to_string());
     }
     let mark = "INSERT INTO pgrelay_peer.table_copy (task_key, schema_name, table_name, table_oid, snapshot, visible_below, rows, bytes) \
                 SELECT $1, u.s, u.t, u.o, $2, $3::text::pg_lsn, u.r, u.b FROM ROWS FROM (pg_catalog.unnest($4::text[]), \
@@ -185,53 +206,19 @@ async fn rows_of_all(s: &Setting, source: &mut Session, peer: &mut Session, lot:
     peer.query(mark, &params, DOING).await?;
     peer.run("COMMIT", DOING).await?;
     s.progress.set_moved();
-    Ok(())
+    Ok(Copied::AtOnce)
 }
 
-/// Moves the rows of one table: how many, and how many bytes.
-async fn rows(s: &Setting, source: &mut Session, peer: &mut Session, job: &Job, shape: &shape::Shape) -> Result<(u64, u64)> {
+/// Moves the rows of one table.
+async fn rows(s: &Setting, source: &mut Session, peer: &mut Session, job: &Job, shape: &shape::Shape) -> Result<Poured> {
     let table = &job.table;
     s.progress.table(table, |t| (t.rows, t.bytes) = (0, 0));
-    let format = if shape.binary { "binary" } else { "text" };
-    let columns = if shape.columns.is_empty() { String::new() } else { format!(" ({})", shape.columns.join(", ")) };
-    let (mut out, mut into) = (format!("{}{columns}", table.quoted()), format!("{}{columns}", table.quoted()));
-    if let Some(condition) = &job.settings {
-        (out, into) = (settings::source(table, shape, condition), settings::begin(peer, table, shape).await?);
-    }
-    let statements = Statements {
-        out: &format!("COPY {out} TO STDOUT (FORMAT {format})"),
-        into: &format!("COPY {into} FROM STDIN (FORMAT {format})"),
-        binary: shape.binary,
-        doing: &format!("copy table \"{table}\""),
+    let whole = format!("{}{}", table.quoted(), shape.column_list());
+    let Some(condition) = &job.settings else {
+        return flow::rows(s, source, peer, table, shape, flow::Rows { out: &whole, into: &whole, frozen: false }).await;
     };
-    let poured = pour(source, peer, statements, &mut Shown { s, table, rows: 0, bytes: 0, at: Instant::now() }).await;
-    let poured = poured.map_err(|e| e.object(table.to_string()))?;
-    if let Some(condition) = &job.settings {
-        settings::finish(peer, table, shape, condition).await?;
-    }
-    s.progress.table(table, |t| (t.rows, t.bytes) = (poured.written as i64, poured.bytes as i64));
-    Ok((poured.written, poured.bytes))
+    let (out, into) = (settings::source(table, shape, condition), settings::begin(peer, table, shape).await?);
+    let poured = flow::rows(s, source, peer, table, shape, flow::Rows { out: &out, into: &into, frozen: false }).await?;
+    settings::finish(peer, table, shape, condition).await?;
+    Ok(poured)
 }
-
-/// Shows how far the copy of a table has come.
-struct Shown<'a> {
-    s: &'a Setting,
-    table: &'a TableName,
-    rows: u64,
-    bytes: u64,
-    at: Instant,
-}
-
-impl Meter for Shown<'_> {
-    async fn passed(&mut self, rows: u64, bytes: u64) {
-        self.rows += rows;
-        self.bytes += bytes;
-        if self.at.elapsed() > SHOWN_EVERY {
-            self.at = Instant::now();
-            self.s.progress.table(self.table, |t| (t.rows, t.bytes) = (self.rows as i64, self.bytes as i64));
-        }
-    }
-}
-
-/// How often progress is shown.
-const SHOWN_EVERY: Duration = Duration::from_millis(200);

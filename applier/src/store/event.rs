@@ -53,6 +53,12 @@ impl Event {
         }
     }
 
+    /// Under another stable word.
+    pub fn named(mut self, event: &'static str) -> Event {
+        self.event = event;
+        self
+    }
+
     /// Names the object it is about.
     pub fn object(mut self, object: impl Into<String>) -> Event {
         self.object = Some(object.into());

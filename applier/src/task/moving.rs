@@ -3,10 +3,11 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use pgrelay_core::{
-    Error, Result,
+    Error, Lsn, Result,
     error::Kind,
     name::TableName,
     plan::{Item, Plan, When},
@@ -22,7 +23,7 @@ use tokio_postgres::Client;
 use super::{context::Context, pipeline, reporter, sequences::Positions, watch as source_watch};
 use crate::{
     apply::{Applier, CopyMessage, End, Setting as ApplySetting},
-    copy::{self, Job, Setting as CopySetting, Snapshots},
+    copy::{self, Beside, Job, Setting as CopySetting, Snapshots},
     pg::{Endpoint, server_error},
     progress::{TableProgress, TableState},
     store::{Event, Level},
@@ -50,10 +51,10 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
         transaction.batch_execute(&format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "))).await.map_err(failed)?;
     }
     let snapshot: String = transaction.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await.map_err(failed)?.get(0);
-    let setting = copy_setting(c, options, Snapshots::Shared(snapshot)).await?;
+    let setting = copy_setting(c, options, Snapshots::Shared(snapshot), None).await?;
     let mut after = after_tables(plan);
-    let jobs = tables.iter().map(|t| job(plan, &t.table, t.oid, &mut after)).collect();
-    let copied = copy::run(&setting, jobs, options.copy_jobs);
+    let jobs = tables.iter().map(|t| job(plan, &t.table, t.oid, false, &mut after)).collect();
+    let copied = copy::run(&setting, jobs);
     tokio::select! {
         ended = copied => ended?,
         never = reporter::run(c, None) => never?,
@@ -93,6 +94,9 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     show(c, all.iter().filter(|t| known.contains_key(&t.table)), &insert_only);
 
     let gate = Arc::new(Mutex::new(()));
+    // Before it is looked what is there: nothing of an earlier applier is committed after.
+    let (speak, hear) = mpsc::channel(64);
+    let mut copy_setting = copy_setting(c, options, Snapshots::Own(speak), None).await?;
     let setting = ApplySetting {
         peer: c.peer_endpoint().await?,
         origin: c.names.origin.clone(),
@@ -104,25 +108,34 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     };
     let applier = Applier::open(setting, known.clone()).await?;
     let (to_copy, at_one_position) = (applier.to_copy(), applier.one_position());
-    let (speak, hear) = mpsc::channel(64);
-    let copy_setting = copy_setting(c, options, Snapshots::Own(speak)).await?;
+    copy_setting.beside = Some(Beside { gate: gate.clone(), passed: applier.passed() });
     let mut after = after_tables(plan);
-    let jobs: Vec<Job> = to_copy.iter().map(|t| job(plan, t, known[t], &mut after)).collect();
+    // A change of such a table tells its key, so parts of it may be copied under different snapshots.
+    let by_key: HashSet<&TableName> = published.iter().filter(|p| !p.insert_only).map(|p| &p.table).collect();
+    let jobs: Vec<Job> = to_copy.iter().map(|t| job(plan, t, known[t], by_key.contains(t), &mut after)).collect();
     // Tables whose rows are there from an earlier try: their indexes may not be.
-    let unfinished: Vec<Job> = known.iter().map(|(t, oid)| job(plan, t, *oid, &mut after)).filter(|j| !j.after.is_empty()).collect();
+    let unfinished: Vec<Job> = known.iter().map(|(t, oid)| job(plan, t, *oid, true, &mut after)).filter(|j| !j.after.is_empty()).collect();
+    let mixed = applier.mixed().clone();
+    let (late, unfinished): (Vec<Job>, Vec<Job>) = unfinished.into_iter().partition(|j| mixed.contains_key(&j.table));
+    let late: Vec<(Job, Lsn)> = late.into_iter().map(|job| (mixed[&job.table], job)).map(|(at, job)| (job, at)).collect();
 
     let mut parts: JoinSet<Result<()>> = JoinSet::new();
     let streaming = stream(c.source.clone(), c.names.clone(), source_watch::stream_name(c), applier, hear);
-    let building = copy_setting.clone();
+    let (building, keys) = (copy_setting.clone(), late.clone());
     parts.spawn(async move {
         // Changes are found by keys, so the keys of tables that are there come first.
         copy::build_unfinished(&building, &unfinished).await?;
+        copy::build_keys(&building, &keys).await?;
         drop(building);
         streaming.await
     });
-    let workers = options.copy_jobs;
-    parts.spawn(async move { copy::run(&copy_setting, jobs, workers).await });
-    let finishing = finish_schema(c, plan, gate, at_one_position.clone());
+    let (copied, all_copied) = watch::channel(false);
+    parts.spawn(async move {
+        tokio::try_join!(copy::run(&copy_setting, jobs), copy::build_late(&copy_setting, late))?;
+        copied.send_replace(true);
+        Ok(())
+    });
+    let finishing = finish_schema(c, plan, gate, at_one_position.clone(), all_copied);
     let watching = source_watch::run(c, &known, plan.left_out());
     let beside = async { tokio::try_join!(finishing, reporter::run(c, Some(at_one_position)), watching).map(drop) };
     tokio::pin!(beside);
@@ -183,8 +196,15 @@ async fn stream(
 }
 
 /// What waits until all tables stand at one position. Apply is held for each statement that locks out writers.
-async fn finish_schema(c: &Context, plan: &Plan, gate: Arc<Mutex<()>>, mut at_one_position: watch::Receiver<bool>) -> Result<()> {
-    if at_one_position.wait_for(|at| *at).await.is_err() {
+async fn finish_schema(
+    c: &Context,
+    plan: &Plan,
+    gate: Arc<Mutex<()>>,
+    mut at_one_position: watch::Receiver<bool>,
+    mut all_copied: watch::Receiver<bool>,
+) -> Result<()> {
+    // Whoever does not say so has ended with an error, which is told elsewhere.
+    if at_one_position.wait_for(|at| *at).await.is_err() || all_copied.wait_for(|all| *all).await.is_err() {
         return std::future::pending().await;
     }
     c.stage("stream").await?;
@@ -213,7 +233,7 @@ async fn follow_sequences(c: &Context, source: &Client, peer: &Client) -> Result
 }
 
 /// How far behind a sequence of the peer may be without anybody asking.
-const SEQUENCES_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
+const SEQUENCES_EVERY: Duration = Duration::from_secs(15);
 
 /// The tables whose rows the plan moves, and the partitioned tables above them.
 fn tables_of(plan: &Plan, all: &[SourceTable]) -> Vec<SourceTable> {
@@ -222,7 +242,9 @@ fn tables_of(plan: &Plan, all: &[SourceTable]) -> Vec<SourceTable> {
     all.iter().filter(|t| with_rows.contains(&t.table) || (t.partitioned && parents.contains(&t.oid))).cloned().collect()
 }
 
-async fn copy_setting(c: &Context, options: &Options, snapshots: Snapshots) -> Result<CopySetting> {
+/// Begins a copy: what every worker of it needs.
+async fn copy_setting(c: &Context, options: &Options, snapshots: Snapshots, beside: Option<Beside>) -> Result<CopySetting> {
+    let peer = c.peer_plain("copy").await?;
     Ok(CopySetting {
         task: c.row.name.clone(),
         source: c.source.clone(),
@@ -232,6 +254,11 @@ async fn copy_setting(c: &Context, options: &Options, snapshots: Snapshots) -> R
         progress: c.progress(),
         store: c.store.clone(),
         snapshots,
+        beside,
+        run: copy::begin(&peer, &c.names.origin).await?,
+        chunk_bytes: i64::from(options.copy_chunk_mb) << 20,
+        workers: options.copy_jobs,
+        retry: Duration::from_secs(60 * u64::from(options.retry_other_minutes)),
     })
 }
 
@@ -247,9 +274,9 @@ fn after_tables(plan: &Plan) -> HashMap<&TableName, Vec<Item>> {
 }
 
 /// The job of a table, which takes what is to be built for it.
-fn job(plan: &Plan, table: &TableName, oid: u32, after: &mut HashMap<&TableName, Vec<Item>>) -> Job {
+fn job(plan: &Plan, table: &TableName, oid: u32, by_key: bool, after: &mut HashMap<&TableName, Vec<Item>>) -> Job {
     let settings = plan.conditions().get(table).cloned();
-    Job { table: table.clone(), oid, after: after.remove(table).unwrap_or_default(), settings }
+    Job { table: table.clone(), oid, by_key, after: after.remove(table).unwrap_or_default(), settings }
 }
 
 fn show<'a>(c: &Context, tables: impl Iterator<Item = &'a SourceTable>, insert_only: &HashSet<TableName>) {

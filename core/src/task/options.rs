@@ -52,6 +52,8 @@ pub struct Options {
     pub acknowledge_warnings: bool,
     /// `copy_jobs`, 1 to 64: tables copied at the same time.
     pub copy_jobs: u32,
+    /// `copy_chunk_mb`, 1 to 1048576, in MB: a larger table is copied in chunks of about this size.
+    pub copy_chunk_mb: u32,
 }
 
 impl Default for Options {
@@ -64,13 +66,22 @@ impl Default for Options {
             retry_other_minutes: 10,
             acknowledge_warnings: false,
             copy_jobs: 4,
+            copy_chunk_mb: 256,
         }
     }
 }
 
 /// The options that can be set today, as they stand in `docs/settings.md`.
-pub const KNOWN_OPTIONS: [&str; 7] =
-    ["stages", "keyless", "not_movable", "retry_connection_minutes", "retry_other_minutes", "acknowledge_warnings", "copy_jobs"];
+pub const KNOWN_OPTIONS: [&str; 8] = [
+    "stages",
+    "keyless",
+    "not_movable",
+    "retry_connection_minutes",
+    "retry_other_minutes",
+    "acknowledge_warnings",
+    "copy_jobs",
+    "copy_chunk_mb",
+];
 
 /// Options that are designed but not built, each with the one value, if any, that is what pgrelay does today.
 const PLANNED_OPTIONS: [(&str, Option<&str>); 12] = [
@@ -106,6 +117,7 @@ impl Options {
                 "retry_other_minutes" => options.retry_other_minutes = integer(key, value, 1, 1440)?,
                 "acknowledge_warnings" => options.acknowledge_warnings = boolean(key, value)?,
                 "copy_jobs" => options.copy_jobs = integer(key, value, 1, 64)?,
+                "copy_chunk_mb" => options.copy_chunk_mb = integer(key, value, 1, 1 << 20)?,
                 _ => planned(key, value)?,
             }
         }
@@ -214,7 +226,7 @@ mod tests {
     fn every_known_option_is_read() {
         let options = read(
             r#"{"stages": ["copy"], "keyless": "full", "not_movable": "skip", "retry_connection_minutes": 20,
-                "retry_other_minutes": 19, "acknowledge_warnings": true, "copy_jobs": 64}"#,
+                "retry_other_minutes": 19, "acknowledge_warnings": true, "copy_jobs": 64, "copy_chunk_mb": 1}"#,
         )
         .expect("valid");
         let stages = Stages { schema: false, copy: true, stream: false };
@@ -228,6 +240,7 @@ mod tests {
             retry_other_minutes,
             acknowledge_warnings: true,
             copy_jobs: 64,
+            copy_chunk_mb: 1,
         };
         assert_eq!(options, expected);
         assert_eq!(read("{}").expect("valid"), Options::default());
@@ -272,6 +285,7 @@ mod tests {
             ("copy_jobs", "\"4\""),
             ("copy_jobs", "4.5"),
             ("copy_jobs", "null"),
+            ("copy_chunk_mb", "0"),
             ("acknowledge_warnings", "\"yes\""),
             ("keyless", "\"none\""),
             ("not_movable", "1"),
