@@ -16,3 +16,4 @@ pub mod stream;
 pub mod supervisor;
 pub mod task;
 pub mod telemetry;
+pub mod throttle;

@@ -9,6 +9,7 @@ use pgrelay_core::{
     Error, Result,
     error::{Class, Kind},
     state::Desired,
+    task::Options,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -133,9 +134,35 @@ async fn await_lease(store: &Store, instance: &Instance) -> Result<()> {
     Ok(())
 }
 
+/// What a task's runner has been told.
+struct Told {
+    serial: i64,
+    options: serde_json::Value,
+    /// A new value ends the running work.
+    row: watch::Sender<TaskRow>,
+    /// A new value reaches the running work.
+    live: watch::Sender<Options>,
+}
+
+impl Told {
+    /// Tells a runner what has changed of its task; false when it has ended.
+    fn tell(&mut self, row: &TaskRow) -> bool {
+        let command = self.serial != row.serial;
+        let changed = self.options != row.options;
+        (self.serial, self.options) = (row.serial, row.options.clone());
+        let Some(options) = row.options().ok().filter(|_| changed) else {
+            return !(command || changed) || self.row.send(row.clone()).is_ok();
+        };
+        // Options that decide what is made change only where nothing is made yet: what has begun with the old ones begins again.
+        let begin_again = command || !options.fixed_that_differ(&self.live.borrow()).is_empty();
+        self.live.send_replace(options);
+        !begin_again || self.row.send(row.clone()).is_ok()
+    }
+}
+
 struct Tasks {
     base: Base,
-    running: HashMap<i64, (i64, watch::Sender<TaskRow>)>,
+    running: HashMap<i64, Told>,
     parts: JoinSet<Result<()>>,
 }
 
@@ -188,23 +215,26 @@ impl Tasks {
         self.running.retain(|id, _| rows.iter().any(|row| row.id == *id));
         for row in rows {
             match self.running.get_mut(&row.id) {
-                Some((serial, tell)) if *serial != row.serial => {
-                    *serial = row.serial;
+                Some(told) => {
                     // A runner that has ended is replaced when it is looked at next.
-                    if tell.send(row.clone()).is_err() {
+                    if !told.tell(&row) {
                         self.running.remove(&row.id);
                     }
                 }
-                Some(_) => {}
-                None => {
-                    let (tell, hear) = watch::channel(row.clone());
-                    let taken_up = if row.desired == Desired::None { "known" } else { "taken up" };
-                    tracing::debug!(task = row.name, "task {taken_up}");
-                    self.running.insert(row.id, (row.serial, tell));
-                    self.parts.spawn(task::serve(self.base.clone(), hear));
-                }
+                None => self.start(row),
             }
         }
         Ok(())
+    }
+
+    fn start(&mut self, row: TaskRow) {
+        let taken_up = if row.desired == Desired::None { "known" } else { "taken up" };
+        tracing::debug!(task = row.name, "task {taken_up}");
+        let (serial, options) = (row.serial, row.options.clone());
+        // Options that cannot be read fail the task when it is to run.
+        let (live, hear_live) = watch::channel(row.options().unwrap_or_default());
+        let (id, (row, hear_row)) = (row.id, watch::channel(row));
+        self.running.insert(id, Told { serial, options, row, live });
+        self.parts.spawn(task::serve(self.base.clone(), hear_row, hear_live));
     }
 }

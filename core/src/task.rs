@@ -1,10 +1,13 @@
 //! A task as its user defined it: its name, its options, and the names that are derived from it.
 
+pub mod alter;
 mod names;
 mod options;
+mod throttle;
 
 pub use names::Names;
 pub use options::{KNOWN_OPTIONS, Keyless, NotMovable, Options, Stages};
+pub use throttle::{MB, THROTTLE_KEYS, Throttle};
 
 use crate::error::{Error, Kind, Result};
 

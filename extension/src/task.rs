@@ -7,7 +7,11 @@ use pgrelay_core::{
     error::Kind,
     name::Selection,
     state::{self, Command, Desired, Outcome, Standing},
-    task::{Options, check_name},
+    task::{
+        Options,
+        alter::{self, Moment},
+        check_name,
+    },
 };
 use pgrx::prelude::*;
 use pgrx::{JsonB, iter::TableIterator, pg_sys::Oid};
@@ -189,24 +193,40 @@ fn alter(name: Option<&str>, options: Option<JsonB>) -> Result<Rows> {
     let caller = store::current_user()?;
     as_owner(|| {
         let task = tasks::lock(name)?;
-        let keys: Vec<String> = changes.keys().cloned().collect();
-        let mut merged = task.options.as_object().cloned().unwrap_or_default();
-        merged.extend(changes);
-        let merged = serde_json::Value::Object(merged);
-        let (old, new) = (Options::from_json(&task.options)?, Options::from_json(&merged)?);
-        // Before anything is made on either side, or when all of it is gone.
-        let untouched = !task.taken_up || matches!(task.standing(), Standing::Created | Standing::PrecheckFailed | Standing::Stopped);
-        if !untouched && (old.stages != new.stages || old.keyless != new.keyless) {
-            return Err(Error::new(
-                Kind::WrongState,
-                format!("options \"stages\" and \"keyless\" of task \"{name}\" cannot be changed now"),
-            )
-            .hint("Stop the task first; start_task then begins anew."));
+        if task.standing() == Standing::Dropping {
+            return Err(Error::new(Kind::WrongState, format!("task \"{name}\" is being dropped")).hint("Create a task with create_task."));
         }
+        let keys: Vec<String> = changes.keys().cloned().collect();
+        let merged = alter::merge(&task.options, changes)?;
+        let (old, new) = (Options::from_json(&task.options)?, Options::from_json(&merged)?);
+        alter::check_change(name, moment(&task), &old, &new)?;
         tasks::set_options(task.id, merged)?;
         tasks::event(name, "command", &format!("alter_task ({}) by role \"{caller}\"", keys.join(", ")))?;
-        Ok(one_row(name, task.shown().as_str(), "Takes effect at the next start_task or resume_task."))
+        Ok(one_row(name, task.shown().as_str(), takes_effect(&task)))
     })
+}
+
+/// Whether options that decide what is made may change. An applier that has read the task just before this commits hears of the
+/// change at once, long before its precheck is done, and begins again.
+fn moment(task: &Task) -> Moment {
+    match task.standing() {
+        Standing::Created | Standing::PrecheckFailed | Standing::Finished | Standing::Stopped => Moment::Untouched,
+        Standing::Stopping | Standing::Dropping => Moment::Begun,
+        _ if task.begun => Moment::Begun,
+        Standing::Paused | Standing::Failed => Moment::Untouched,
+        Standing::Starting if !task.attached => Moment::Untouched,
+        Standing::Starting | Standing::Active | Standing::Pausing => Moment::Beginning,
+    }
+}
+
+fn takes_effect(task: &Task) -> &'static str {
+    match task.standing() {
+        Standing::Active | Standing::Starting if task.attached => {
+            "Takes effect at once: the task goes on. acknowledge_warnings counts at its next precheck."
+        }
+        Standing::Active | Standing::Starting => "Takes effect when an applier is attached.",
+        _ => "Takes effect at the next start_task or resume_task.",
+    }
 }
 
 fn made_elsewhere(name: &str) -> Error {

@@ -13,7 +13,8 @@ SELECT t.id,
        coalesce(a.state, 'created') AS state,
        a.error_message,
        a.error_hint,
-       pgrelay.applier_attached() AS attached
+       pgrelay.applier_attached() AS attached,
+       a.stage IS NOT NULL OR coalesce(a.cleaning, false) AS begun
 FROM pgrelay.task t
 LEFT JOIN pgrelay.task_actual a ON a.task_id = t.id
 WHERE t.name = $1

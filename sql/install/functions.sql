@@ -7,7 +7,7 @@ COMMENT ON FUNCTION pgrelay.pause_task IS 'Puts a task to rest; slot and positio
 COMMENT ON FUNCTION pgrelay.resume_task IS 'Lets a paused or failed task go on.';
 COMMENT ON FUNCTION pgrelay.stop_task IS 'Ends a task and cleans up both sides; the rows on the peer stay.';
 COMMENT ON FUNCTION pgrelay.drop_task IS 'Ends a task, cleans up both sides and forgets it; with force also when the peer is gone.';
-COMMENT ON FUNCTION pgrelay.alter_task IS 'Changes options of a task, key by key, from the next start_task or resume_task on.';
+COMMENT ON FUNCTION pgrelay.alter_task IS 'Changes options of a task, key by key; limits, retry windows and copy_jobs also while it runs.';
 COMMENT ON FUNCTION pgrelay.wait_for_state IS 'Returns when a task has come to a state, or raises when it cannot.';
 COMMENT ON FUNCTION pgrelay.wait_for_catchup IS 'Returns when everything committed on the source before the call is visible on the peer.';
 COMMENT ON FUNCTION pgrelay.precheck IS 'Has both sides checked by the applier and returns what was found.';

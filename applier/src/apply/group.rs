@@ -1,19 +1,22 @@
 //! The peer's transaction that is being filled: one source transaction, or several while there is a backlog.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use pgrelay_core::{Lsn, name::TableName};
-use tokio::sync::OwnedMutexGuard;
+use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::session::Operation;
 
 /// Changes after which the next end of a source transaction is committed.
 const ENOUGH: i64 = 2000;
 
+/// The same by time: what a limit of the stream lets through shows on the peer soon, and not a group at a time.
+const LONG_ENOUGH: Duration = Duration::from_millis(200);
+
 /// What is in it so far.
 #[derive(Default)]
 pub struct Group {
-    gate: Option<OwnedMutexGuard<()>>,
+    gate: Option<(OwnedMutexGuard<()>, Instant)>,
     changes: HashMap<Arc<TableName>, [i64; 4]>,
     total: i64,
     transactions: i64,
@@ -41,7 +44,7 @@ impl Group {
 
     /// The peer's transaction opens; `gate` is held until it ends.
     pub fn open(&mut self, gate: OwnedMutexGuard<()>) {
-        self.gate = Some(gate);
+        self.gate = Some((gate, Instant::now()));
     }
 
     /// Counts a change.
@@ -66,7 +69,7 @@ impl Group {
 
     /// Whether it should be committed though more is there.
     pub fn is_full(&self) -> bool {
-        self.total >= ENOUGH
+        self.total >= ENOUGH || self.gate.as_ref().is_some_and(|(_, since)| since.elapsed() >= LONG_ENOUGH)
     }
 
     /// Tables with changes in it.

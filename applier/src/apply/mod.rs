@@ -42,6 +42,7 @@ use crate::{
     },
     progress::{Progress, TableState},
     stream::receiver::Queued,
+    throttle::Throttle,
 };
 
 /// What a table's copy tells the applier, between two transactions of the stream.
@@ -96,6 +97,8 @@ pub struct Setting {
     pub at_least: Option<Lsn>,
     /// A connection to the source for fresh snapshots.
     pub source: Arc<Client>,
+    /// How fast changes may go to the peer.
+    pub throttle: Arc<Throttle>,
 }
 
 struct Open {
@@ -384,6 +387,7 @@ impl Applier {
         let (verdict, form) = self.decide(&relation, &rows)?;
         match verdict {
             Verdict::Apply => {
+                self.setting.throttle.applied(1, payload.len() as u64).await;
                 self.open_group(&relation.table).await?;
                 let operation = self.send(oid, &relation, &form, payload).await?;
                 self.group.count(&relation.table, operation);
@@ -565,6 +569,7 @@ impl Applier {
         for change in changes {
             match &change.relation {
                 Some(relation) => {
+                    self.setting.throttle.applied(1, change.payload.len() as u64).await;
                     let operation = self.send(relation.oid, relation, &change.form, &change.payload).await?;
                     self.group.count(&table, operation);
                 }

@@ -4,8 +4,9 @@ use pgrelay_core::{Result, name::TableName};
 
 use super::{Setting, shape::Shape};
 use crate::{
-    pg::pipe::{Meter, Poured, Session, Statements, pour},
+    pg::pipe::{Meter, PIECE, Poured, Session, Statements, pour},
     progress::Progress,
+    throttle::Throttle,
 };
 
 /// Which rows, and how they are written.
@@ -34,7 +35,8 @@ pub async fn rows(
     let into = format!("COPY {} FROM STDIN (FORMAT {format}{freeze})", rows.into);
     let doing = format!("copy table \"{table}\"");
     let statements = Statements { out: &out, into: &into, binary: shape.binary, doing: &doing };
-    let mut count = Count { progress: &s.progress, table, rows: 0, bytes: 0 };
+    let mut count = Count { progress: &s.progress, throttle: &s.throttle, table, rows: 0, bytes: 0 };
+    s.throttle.query().await;
     let poured = pour(source, peer, statements, &mut count).await.map_err(|e| e.object(table.to_string()));
     let (rows, bytes) = poured.as_ref().map_or((0, 0), |p| (p.written, p.bytes));
     let (rows, bytes) = (rows as i64 - count.rows, bytes as i64 - count.bytes);
@@ -44,13 +46,21 @@ pub async fn rows(
 
 struct Count<'a> {
     progress: &'a Progress,
+    throttle: &'a Throttle,
     table: &'a TableName,
     rows: i64,
     bytes: i64,
 }
 
 impl Meter for Count<'_> {
+    fn piece(&self) -> usize {
+        // Of the first rows nothing is known; they are few.
+        let row = if self.rows > 0 { self.bytes as f64 / self.rows as f64 } else { 32.0 };
+        self.throttle.copy_piece(PIECE, row)
+    }
+
     async fn passed(&mut self, rows: u64, bytes: u64) {
+        self.throttle.copied(rows, bytes).await;
         let (rows, bytes) = (rows as i64, bytes as i64);
         (self.rows, self.bytes) = (self.rows + rows, self.bytes + bytes);
         self.progress.table(self.table, |t| (t.rows, t.bytes) = (t.rows + rows, t.bytes + bytes));

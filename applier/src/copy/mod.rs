@@ -33,6 +33,7 @@ use crate::{
     pg::Endpoint,
     progress::Progress,
     store::{Event, Level, Store},
+    throttle::Throttle,
 };
 
 /// One table to copy.
@@ -88,6 +89,8 @@ pub struct Setting {
     pub workers: u32,
     /// For how long tables that cannot be copied are tried again.
     pub retry: Duration,
+    /// How fast rows may go to the peer.
+    pub throttle: Arc<Throttle>,
 }
 
 /// First wait before tables that could not be copied are tried again; doubled each time up to `LONGEST_WAIT`.

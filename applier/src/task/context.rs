@@ -5,7 +5,13 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU8, Ordering},
 };
 
-use pgrelay_core::{Error, Result, error::Kind, plan::Item, state::Actual, task::Names};
+use pgrelay_core::{
+    Error, Result,
+    error::Kind,
+    plan::Item,
+    state::Actual,
+    task::{Names, Options},
+};
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
@@ -14,6 +20,7 @@ use crate::{
     progress::Progress,
     schema,
     store::{Event, Level, Store, TaskRow},
+    throttle::Throttle,
 };
 
 /// What the supervisor gives to every task.
@@ -48,6 +55,10 @@ pub struct Context {
     pub row: TaskRow,
     /// Names on the servers.
     pub names: Names,
+    /// The task's options, as they are at each moment.
+    pub live: watch::Receiver<Options>,
+    /// Holds the copy and the apply to the task's limits.
+    pub throttle: Arc<Throttle>,
     progress: Mutex<Arc<Progress>>,
     state: Mutex<Actual>,
     stage: AtomicU8,
@@ -56,13 +67,18 @@ pub struct Context {
 
 impl Context {
     /// For a command.
-    pub fn new(base: Base, row: TaskRow) -> Context {
+    pub fn new(base: Base, row: TaskRow, live: watch::Receiver<Options>, throttle: Arc<Throttle>) -> Context {
         let names = row.names();
         let state = Mutex::new(row.state);
         let stage = AtomicU8::new(row.stage.as_deref().map_or(0, rank));
         let cleaning = AtomicBool::new(row.cleaning);
         let Base { source, store, bell } = base;
-        Context { source, store, bell, row, names, progress: Mutex::default(), state, stage, cleaning }
+        Context { source, store, bell, row, names, live, throttle, progress: Mutex::default(), state, stage, cleaning }
+    }
+
+    /// The task's options now.
+    pub fn options(&self) -> Options {
+        self.live.borrow().clone()
     }
 
     /// Progress of the try that is under way.

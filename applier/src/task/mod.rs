@@ -16,7 +16,7 @@ mod watch;
 
 pub use context::{Base, Context};
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pgrelay_core::{
     Error, Result,
@@ -27,7 +27,10 @@ use pgrelay_core::{
 use tokio::{sync::watch as channel, time::Instant};
 
 use self::pipeline::Outcome;
-use crate::store::{Event, Level, TaskRow};
+use crate::{
+    store::{Event, Level, TaskRow},
+    throttle::Throttle,
+};
 
 /// First wait before trying again; doubled each time up to `LONGEST_WAIT`.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -36,11 +39,15 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Serves a task until it is dropped. Errors only when the source cannot be written to.
-pub async fn serve(base: Base, mut rows: channel::Receiver<TaskRow>) -> Result<()> {
+///
+/// A new value of `rows` ends what is under way, one of `options` does not: the parts look at them.
+pub async fn serve(base: Base, mut rows: channel::Receiver<TaskRow>, options: channel::Receiver<Options>) -> Result<()> {
+    // The limits hold from one command to the next, too.
+    let throttle = Arc::new(Throttle::new(options.clone()));
     loop {
         let row = rows.borrow_and_update().clone();
         let dropped = row.desired == Desired::Drop;
-        let context = Context::new(base.clone(), row);
+        let context = Context::new(base.clone(), row, options.clone(), throttle.clone());
         tokio::select! {
             acted = act(&context) => {
                 acted?;
@@ -83,13 +90,13 @@ async fn act(c: &Context) -> Result<()> {
 
 /// Tries until it is done, fails for good, or the window for its kind of error is over.
 async fn work(c: &Context) -> Result<()> {
-    let options = match c.row.options() {
-        Ok(options) => options,
-        Err(error) => return c.fail(&error).await,
-    };
+    if let Err(error) = c.row.options() {
+        return c.fail(&error).await;
+    }
     let mut retry = Retry::default();
     loop {
         c.reset_progress();
+        let options = c.options();
         let both = async {
             tokio::select! {
                 ended = pipeline::run(c, &options) => ended,
@@ -100,7 +107,7 @@ async fn work(c: &Context) -> Result<()> {
             Ok(Outcome::Finished) => return c.state(Actual::Finished, None).await,
             Ok(Outcome::PrecheckFailed(error)) => return c.state(Actual::PrecheckFailed, Some(&error)).await,
             Ok(Outcome::ForeignSource(error)) => return c.state(Actual::Stopped, Some(&error)).await,
-            Err(error) => match retry.after(&error, &options, c.progress().has_moved()) {
+            Err(error) => match retry.after(&error, &c.options(), c.progress().has_moved()) {
                 Some(wait) => {
                     c.state(Actual::Retrying, Some(&error)).await?;
                     tokio::time::sleep(wait).await;

@@ -105,6 +105,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
         gate: gate.clone(),
         at_least: c.store.peer_position(c.row.id).await?,
         source: Arc::new(c.source("snapshots").await?),
+        throttle: c.throttle.clone(),
     };
     let applier = Applier::open(setting, known.clone()).await?;
     let (to_copy, at_one_position) = (applier.to_copy(), applier.one_position());
@@ -259,6 +260,7 @@ async fn copy_setting(c: &Context, options: &Options, snapshots: Snapshots, besi
         chunk_bytes: i64::from(options.copy_chunk_mb) << 20,
         workers: options.copy_jobs,
         retry: Duration::from_secs(60 * u64::from(options.retry_other_minutes)),
+        throttle: c.throttle.clone(),
     })
 }
 

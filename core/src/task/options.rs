@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::Throttle;
 use crate::error::{Error, Kind, Result};
 
 /// What to do with UPDATE and DELETE on tables without a usable replica identity.
@@ -36,7 +37,7 @@ pub struct Stages {
 }
 
 /// The options of a task, every one with its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// `stages`, an array of "schema", "copy", "stream".
     pub stages: Stages,
@@ -54,6 +55,8 @@ pub struct Options {
     pub copy_jobs: u32,
     /// `copy_chunk_mb`, 1 to 1048576, in MB: a larger table is copied in chunks of about this size.
     pub copy_chunk_mb: u32,
+    /// `throttle`: how fast it may go at most.
+    pub throttle: Throttle,
 }
 
 impl Default for Options {
@@ -67,12 +70,13 @@ impl Default for Options {
             acknowledge_warnings: false,
             copy_jobs: 4,
             copy_chunk_mb: 256,
+            throttle: Throttle::default(),
         }
     }
 }
 
 /// The options that can be set today, as they stand in `docs/settings.md`.
-pub const KNOWN_OPTIONS: [&str; 8] = [
+pub const KNOWN_OPTIONS: [&str; 9] = [
     "stages",
     "keyless",
     "not_movable",
@@ -81,10 +85,11 @@ pub const KNOWN_OPTIONS: [&str; 8] = [
     "acknowledge_warnings",
     "copy_jobs",
     "copy_chunk_mb",
+    "throttle",
 ];
 
 /// Options that are designed but not built, each with the one value, if any, that is what pgrelay does today.
-const PLANNED_OPTIONS: [(&str, Option<&str>); 12] = [
+const PLANNED_OPTIONS: [(&str, Option<&str>); 11] = [
     ("topology", Some("\"one_way\"")),
     ("existing_objects", Some("\"report\"")),
     ("conflict_policy", Some("\"fail\"")),
@@ -95,7 +100,6 @@ const PLANNED_OPTIONS: [(&str, Option<&str>); 12] = [
     ("conflict_retention", None),
     ("map", None),
     ("tables", None),
-    ("throttle", None),
     ("alert", None),
 ];
 
@@ -118,6 +122,7 @@ impl Options {
                 "acknowledge_warnings" => options.acknowledge_warnings = boolean(key, value)?,
                 "copy_jobs" => options.copy_jobs = integer(key, value, 1, 64)?,
                 "copy_chunk_mb" => options.copy_chunk_mb = integer(key, value, 1, 1 << 20)?,
+                "throttle" => options.throttle = Throttle::from_json(value)?,
                 _ => planned(key, value)?,
             }
         }
@@ -139,6 +144,11 @@ fn check_retry_windows(options: &Options, map: &Map<String, Value>) -> Result<()
         options.retry_connection_minutes,
         given("retry_connection_minutes")
     )))
+}
+
+/// Whether it is the name of an option, built or designed.
+pub fn is_option(key: &str) -> bool {
+    KNOWN_OPTIONS.contains(&key) || PLANNED_OPTIONS.iter().any(|(name, _)| *name == key)
 }
 
 /// A key that is not built: accepted with the value that is today's behaviour.
@@ -226,7 +236,8 @@ mod tests {
     fn every_known_option_is_read() {
         let options = read(
             r#"{"stages": ["copy"], "keyless": "full", "not_movable": "skip", "retry_connection_minutes": 20,
-                "retry_other_minutes": 19, "acknowledge_warnings": true, "copy_jobs": 64, "copy_chunk_mb": 1}"#,
+                "retry_other_minutes": 19, "acknowledge_warnings": true, "copy_jobs": 64, "copy_chunk_mb": 1,
+                "throttle": {"copy_mb_per_s": 2}}"#,
         )
         .expect("valid");
         let stages = Stages { schema: false, copy: true, stream: false };
@@ -241,6 +252,7 @@ mod tests {
             acknowledge_warnings: true,
             copy_jobs: 64,
             copy_chunk_mb: 1,
+            throttle: Throttle { copy_bytes: Some(2e6), ..Throttle::default() },
         };
         assert_eq!(options, expected);
         assert_eq!(read("{}").expect("valid"), Options::default());
@@ -255,7 +267,7 @@ mod tests {
     #[test]
     fn planned_options_are_refused_by_name() {
         for (key, value) in
-            [("topology", "\"two_way\""), ("replicate_ddl", "true"), ("throttle", "{}"), ("tables", "null"), ("strict", "false")]
+            [("topology", "\"two_way\""), ("replicate_ddl", "true"), ("alert", "{}"), ("tables", "null"), ("strict", "false")]
         {
             let error = read(&format!("{{\"{key}\": {value}}}")).expect_err(key);
             assert_eq!(error.kind, Kind::NotSupported, "{key}");

@@ -39,6 +39,8 @@ pub struct Task {
     pub error: Option<(String, Option<String>)>,
     /// Whether an applier works on this database.
     pub attached: bool,
+    /// Whether something of it may be on either side.
+    pub begun: bool,
 }
 
 impl Task {
@@ -115,6 +117,7 @@ fn task(row: &Row) -> spi::Result<Task> {
         actual: Actual::parse(&word(12)?).ok_or(spi::Error::InvalidPosition)?,
         error: message.map(|message| (message, hint)),
         attached: not_null(row, 15)?,
+        begun: not_null(row, 16)?,
     })
 }
 
@@ -151,9 +154,10 @@ pub fn notify(id: i64) -> Result<()> {
     execute("SELECT pg_catalog.pg_notify('pgrelay', $1::pg_catalog.text)", &[id.into()])
 }
 
-/// Replaces the options.
+/// Replaces the options, and tells the applier.
 pub fn set_options(id: i64, options: serde_json::Value) -> Result<()> {
-    execute("UPDATE pgrelay.task SET options = $2 WHERE id = $1", &[id.into(), JsonB(options).into()])
+    execute("UPDATE pgrelay.task SET options = $2 WHERE id = $1", &[id.into(), JsonB(options).into()])?;
+    notify(id)
 }
 
 /// Removes the row of a task of which nothing else is left.

@@ -69,7 +69,11 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("create_task('new', 'host=db2', options => '{\"copy_jobs\": 0}')", "22023", "\"copy_jobs\"", "1 to 64"),
     ("create_task('new', 'host=db2', options => '[]')", "22023", "not a JSON object", ""),
     ("create_task('new', 'host=db2', options => '{\"topology\": \"two_way\"}')", "0A000", "\"topology\"", "one_way"),
-    ("start_task('new', 'host=db2', options => '{\"throttle\": {}}')", "0A000", "\"throttle\"", ""),
+    ("start_task('new', 'host=db2', options => '{\"alert\": {}}')", "0A000", "\"alert\"", ""),
+    ("create_task('new', 'host=db2', options => '{\"throttle\": {\"copy_mb_per_s\": 0}}')", "22023", "\"copy_mb_per_s\"", "positive"),
+    ("create_task('new', 'host=db2', options => '{\"throttle\": {\"mb\": 1}}')", "22023", "unknown key \"mb\"", "copy_mb_per_s"),
+    ("alter_task('there', '{\"throttle\": 5}')", "22023", "\"throttle\"", "an object"),
+    ("alter_task('there', '{\"copyjobs\": null}')", "22023", "unknown option \"copyjobs\"", "copy_jobs"),
     ("alter_task('there', '{\"copyjobs\": 1}')", "22023", "unknown option \"copyjobs\"", "copy_jobs"),
     ("alter_task('there', '[]')", "22023", "not a JSON object", ""),
     // States.
@@ -138,7 +142,19 @@ async fn options_are_altered_key_by_key() {
     crate::set_state(&client, "precheck_failed", "schema").await;
     client.batch_execute("SELECT pgrelay.alter_task('move', '{\"keyless\": \"error\"}')").await.unwrap();
     crate::set_state(&client, "running", "stream").await;
-    client.batch_execute("SELECT pgrelay.alter_task('move', '{\"copy_jobs\": 3}')").await.unwrap();
-    let error = error_of(&client, "SELECT pgrelay.alter_task('move', '{\"stages\": [\"schema\"]}')").await;
-    assert_eq!(error.code().code(), "55000");
+    let live = r#"{"copy_jobs": 3, "retry_other_minutes": 5, "throttle": {"copy_mb_per_s": 2}}"#;
+    client.batch_execute(&format!("SELECT pgrelay.alter_task('move', '{live}')")).await.unwrap();
+    for fixed in [r#"{"stages": ["schema"]}"#, r#"{"keyless": "full"}"#, r#"{"not_movable": "skip"}"#] {
+        let both = fixed.replace('}', ", \"copy_jobs\": 9}");
+        let error = error_of(&client, &format!("SELECT pgrelay.alter_task('move', '{both}')")).await;
+        assert_eq!(error.code().code(), "55000", "{fixed}");
+        assert!(error.hint().is_some_and(|h| h.contains("stop_task")), "{error:?}");
+    }
+    client.batch_execute("SELECT pgrelay.alter_task('move', '{\"keyless\": null, \"retry_other_minutes\": null}')").await.unwrap();
+    let options = value(&client, "SELECT options::text FROM pgrelay.task").await.unwrap();
+    assert_eq!(options, "{\"throttle\": {\"copy_mb_per_s\": 2}, \"copy_jobs\": 3}");
+    let event = value(&client, "SELECT message FROM pgrelay.event ORDER BY id DESC LIMIT 1").await.unwrap();
+    assert!(event.starts_with("alter_task (keyless, retry_other_minutes) by role"), "{event}");
+    crate::set_state(&client, "stopped", "schema").await;
+    client.batch_execute("SELECT pgrelay.alter_task('move', '{\"stages\": [\"schema\"]}')").await.unwrap();
 }

@@ -27,7 +27,7 @@ use framing::{Framing, Stopped};
 
 /// Bytes read at once, and bytes of rows in a message to the peer: enough that system calls do not count, few enough to stay in
 /// the processor's cache.
-const PIECE: usize = 64 * 1024;
+pub const PIECE: usize = 64 * 1024;
 
 /// For this long a source that was told to stop may go on sending; then its connection is closed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,7 +58,12 @@ pub struct Poured {
 
 /// Hears what passes, and may hold it up: nothing is read while it waits.
 pub trait Meter: Send {
-    /// Rows and bytes since the last call. A row counts when it begins. Called after at most some 64 kB.
+    /// How many bytes of rows may come next, at most [`PIECE`].
+    fn piece(&self) -> usize {
+        PIECE
+    }
+
+    /// Rows and bytes since the last call, before they go on to the peer. A row counts when it begins.
     fn passed(&mut self, rows: u64, bytes: u64) -> impl Future<Output = ()> + Send;
 }
 
@@ -129,14 +134,14 @@ impl Pipe<'_> {
         }
         loop {
             let (source, peer) = (self.source.link(), self.peer.link());
-            let taken = self.framing.take(source.inbox(), peer.outbox(), PIECE);
+            let taken = self.framing.take(source.inbox(), peer.outbox(), meter.piece());
             let (moved, stopped) = taken.map_err(Failed::Source)?;
             if moved > 0 {
                 self.bytes += moved as u64;
+                self.tell(self.framing.rows(self.statements.binary), meter).await;
                 while let Some(said) = self.peer.link().flush_or_message().await.map_err(|e| Failed::Peer(during(e, doing)))? {
                     self.peer_said(said).await?;
                 }
-                self.tell(self.framing.rows(self.statements.binary), meter).await;
             }
             match stopped {
                 Stopped::Full => {}

@@ -1,0 +1,133 @@
+//! Changing the options of a task: what the new ones are, and which may change when.
+
+use serde_json::{Map, Value};
+
+use super::options::{Options, is_option};
+use crate::error::{Error, Kind, Result};
+
+/// Options after a change: keys that are named have the new value, null puts a key back to its default, others stay.
+/// The value of a key is replaced as a whole, also where it is an object.
+///
+/// Errors: as `Options::from_json`; nothing may be stored then.
+pub fn merge(old: &Value, changes: Map<String, Value>) -> Result<Value> {
+    let mut merged = old.as_object().cloned().unwrap_or_default();
+    for (key, value) in changes {
+        if value.is_null() && is_option(&key) {
+            merged.remove(&key);
+        } else {
+            merged.insert(key, value);
+        }
+    }
+    let merged = Value::Object(merged);
+    Options::from_json(&merged)?;
+    Ok(merged)
+}
+
+impl Options {
+    /// The options in which two differ and that decide what is made on either side: they stay as they are once the task has
+    /// begun. Every other option may change at any time.
+    pub fn fixed_that_differ(&self, other: &Options) -> Vec<&'static str> {
+        // Named one by one: who adds an option has to say here whether it may change under a running task.
+        let Options {
+            stages,
+            keyless,
+            not_movable,
+            retry_connection_minutes: _,
+            retry_other_minutes: _,
+            acknowledge_warnings: _,
+            copy_jobs: _,
+            copy_chunk_mb: _,
+            throttle: _,
+        } = self;
+        let same = [
+            ("stages", *stages == other.stages),
+            ("keyless", *keyless == other.keyless),
+            ("not_movable", *not_movable == other.not_movable),
+        ];
+        same.into_iter().filter_map(|(key, same)| (!same).then_some(key)).collect()
+    }
+}
+
+/// Where a task stands, as far as it matters to a change of options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing works on it and nothing is made on either side.
+    Untouched,
+    /// It runs, and may make the first thing at any moment.
+    Beginning,
+    /// Things of it are on the servers.
+    Begun,
+}
+
+/// Whether the options of a task may change from `old` to `new`.
+///
+/// Errors: `WrongState` that names the options and says what to do.
+pub fn check_change(task: &str, moment: Moment, old: &Options, new: &Options) -> Result<()> {
+    let fixed = old.fixed_that_differ(new);
+    let (why, then) = match moment {
+        _ if fixed.is_empty() => return Ok(()),
+        Moment::Untouched => return Ok(()),
+        Moment::Beginning => {
+            ("It runs, and may begin at any moment.", "Call pgrelay.pause_task() first, then this, then pgrelay.resume_task().")
+        }
+        Moment::Begun => ("The task has begun.", "Call pgrelay.stop_task() first; start_task() then begins anew."),
+    };
+    let list: Vec<String> = fixed.iter().map(|key| format!("\"{key}\"")).collect();
+    let options = if fixed.len() > 1 { "options" } else { "option" };
+    Err(Error::new(Kind::WrongState, format!("{options} {} of task \"{task}\" cannot be changed now", list.join(", ")))
+        .detail(format!("It decides what is made on both sides. {why}"))
+        .hint(then))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Value {
+        serde_json::from_str(text).expect("JSON")
+    }
+
+    fn change(old: &str, changes: &str) -> Result<Value> {
+        merge(&json(old), json(changes).as_object().expect("an object").clone())
+    }
+
+    #[test]
+    fn named_keys_change_null_means_the_default_and_others_stay() {
+        let old = r#"{"copy_jobs": 2, "keyless": "full", "throttle": {"copy_mb_per_s": 5, "stream_mb_per_s": 1}}"#;
+        let new = change(old, r#"{"copy_jobs": 8, "keyless": null, "throttle": {"copy_rows_per_s": 7}}"#).expect("valid");
+        assert_eq!(new, json(r#"{"copy_jobs": 8, "throttle": {"copy_rows_per_s": 7}}"#));
+        assert_eq!(change(old, r#"{"throttle": null}"#).expect("valid"), json(r#"{"copy_jobs": 2, "keyless": "full"}"#));
+        assert_eq!(change(old, "{}").expect("valid"), json(old));
+    }
+
+    #[test]
+    fn what_would_not_be_valid_as_a_whole_is_refused() {
+        assert!(change("{}", r#"{"copyjobs": null}"#).is_err(), "unknown, also as null");
+        assert!(change("{}", r#"{"copy_jobs": 0}"#).is_err());
+        let error = change(r#"{"retry_other_minutes": 30}"#, r#"{"retry_connection_minutes": 20}"#).expect_err("not less");
+        assert!(error.message.contains("retry_other_minutes"), "{}", error.message);
+    }
+
+    #[test]
+    fn what_decides_what_is_made_is_fixed_once_begun_and_the_rest_never() {
+        let options = |text: &str| Options::from_json(&json(text)).expect("valid");
+        let old = Options::default();
+        let live = options(
+            r#"{"throttle": {"copy_mb_per_s": 5}, "copy_jobs": 8, "retry_other_minutes": 5, "retry_connection_minutes": 60,
+                "acknowledge_warnings": true}"#,
+        );
+        for moment in [Moment::Untouched, Moment::Beginning, Moment::Begun] {
+            assert!(check_change("t", moment, &old, &live).is_ok(), "{moment:?}");
+        }
+        for fixed in [r#"{"stages": ["copy"]}"#, r#"{"keyless": "full"}"#, r#"{"not_movable": "skip"}"#] {
+            let new = options(fixed);
+            assert!(check_change("t", Moment::Untouched, &old, &new).is_ok(), "{fixed}");
+            let beginning = check_change("t", Moment::Beginning, &old, &new).expect_err(fixed);
+            assert!(beginning.hint.is_some_and(|h| h.contains("pause_task")), "{fixed}");
+            let begun = check_change("t", Moment::Begun, &old, &new).expect_err(fixed);
+            assert_eq!(begun.kind, Kind::WrongState);
+            assert!(begun.hint.is_some_and(|h| h.contains("stop_task")), "{fixed}");
+        }
+        assert!(check_change("t", Moment::Begun, &old, &options(r#"{"keyless": "error"}"#)).is_ok(), "it is the default");
+    }
+}
