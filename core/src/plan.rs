@@ -24,7 +24,7 @@ use crate::{
     finding::Finding,
     name::{Pattern, Selection, TableName},
     plan::lookup::Lookup,
-    task::{NotMovable, Options},
+    task::{NotMovable, Options, Tablespaces},
 };
 
 /// Which of the three parts of a move an object belongs to.
@@ -110,6 +110,7 @@ pub struct Plan {
     pub(crate) low_level: BTreeSet<String>,
     pub(crate) left_out: BTreeSet<TableName>,
     pub(crate) conditions: BTreeMap<TableName, String>,
+    pub(crate) tablespaces: BTreeSet<String>,
 }
 
 impl Plan {
@@ -121,6 +122,11 @@ impl Plan {
     /// Extensions that the plan makes, each with its version.
     pub fn extensions(&self) -> BTreeSet<(String, String)> {
         self.extensions.clone()
+    }
+
+    /// Tablespaces that its DDL names.
+    pub fn tablespaces(&self) -> &BTreeSet<String> {
+        &self.tablespaces
     }
 
     /// Identities of its functions in C and of the server itself, which a peer can only have with their library.
@@ -170,16 +176,25 @@ pub struct Rules<'l> {
     pub not_movable: NotMovable,
     /// Which those are.
     pub peer: Peer<'l>,
+    /// Where they come to lie.
+    pub tablespaces: Tablespaces,
+}
+
+impl Rules<'_> {
+    /// Those of a task, for a peer that has everything.
+    pub fn of(options: &Options) -> Rules<'static> {
+        Rules { not_movable: options.not_movable, peer: Peer::HasAll, tablespaces: options.tablespaces }
+    }
 }
 
 /// The plan of a task for a peer that is not known: what `selection` takes from `catalog`, in order.
 pub fn plan(catalog: &Catalog, selection: &Selection, options: &Options) -> Plan {
-    plan_by_rules(catalog, selection, Rules { not_movable: options.not_movable, peer: Peer::Unknown })
+    plan_by_rules(catalog, selection, Rules { peer: Peer::Unknown, ..Rules::of(options) })
 }
 
 /// The same under `rules`.
 pub fn plan_by_rules(catalog: &Catalog, selection: &Selection, rules: Rules<'_>) -> Plan {
-    let lookup = Lookup::new(catalog);
+    let lookup = Lookup::new(catalog, rules.tablespaces);
     let mut draft = ddl::draft(&lookup);
     if let Peer::Lacks(lacks) = rules.peer {
         draft.nodes.iter_mut().for_each(|n| n.lack = lacks.get(&n.identity).cloned());
@@ -207,9 +222,16 @@ pub fn plan_by_rules(catalog: &Catalog, selection: &Selection, rules: Rules<'_>)
     let extensions = extensions.iter().filter(|(_, taken)| *taken).map(|(x, _)| (x.object.name.clone(), x.version.clone())).collect();
     let out = graph.nodes.iter().zip(&barred).filter(|(n, barred)| **barred && n.rank == draft::rank::TABLE);
     let left_out = out.map(|(n, _)| TableName::new(&n.schema, &n.name)).chain(settings.left_out).collect();
-    findings.extend(attach::tablespaces(catalog, &graph, &taken));
+    let tablespaces = attach::tablespaces(catalog, &graph, &taken);
+    let tablespaces = match rules.tablespaces {
+        Tablespaces::Keep => tablespaces.into_keys().map(str::to_string).collect(),
+        Tablespaces::Ignore => {
+            findings.extend(tablespaces.into_iter().map(attach::other_tablespace));
+            BTreeSet::new()
+        }
+    };
     if selection.include.contains(&Pattern::All) {
         findings.extend(catalog.others.iter().map(attach::not_carried));
     }
-    Plan { items, findings, roles, extensions, low_level, left_out, conditions: settings.conditions }
+    Plan { items, findings, roles, extensions, low_level, left_out, tablespaces, conditions: settings.conditions }
 }

@@ -6,13 +6,13 @@ use std::process::Command;
 use pgrelay_applier::schema::{carry_out, read_catalog};
 use pgrelay_core::name::Selection;
 use pgrelay_core::plan::{Item, Lack, Lacks, Peer, Plan, Rules, plan_by_rules};
-use pgrelay_core::task::NotMovable;
+use pgrelay_core::task::{NotMovable, Tablespaces};
 use pgrelay_tests::schema::same_dumps;
 use pgrelay_tests::{Cluster, ClusterOptions};
 
 const PEER_TABLES: &str = include_str!("../../sql/peer/create.sql");
 const KEY: &str = "schema_test";
-const EVERYTHING: Rules = Rules { not_movable: NotMovable::Report, peer: Peer::HasAll };
+const EVERYTHING: Rules = Rules { not_movable: NotMovable::Report, peer: Peer::HasAll, tablespaces: Tablespaces::Ignore };
 
 /// One server; source and peer are two of its databases, so that both see the same roles.
 async fn server() -> Cluster {
@@ -142,7 +142,7 @@ async fn what_the_peer_lacks_is_left_out_with_what_hangs_on_it_and_what_only_tha
     let lack = Lack { reason: "no such library".into(), fix: None };
     let function = plan.low_level().first().expect("one").clone();
     let lacks = Lacks::from([(function, lack)]);
-    let plan = plan_of(&server, "low", &selection, Rules { not_movable: NotMovable::Skip, peer: Peer::Lacks(&lacks) }).await;
+    let plan = plan_of(&server, "low", &selection, Rules { not_movable: NotMovable::Skip, peer: Peer::Lacks(&lacks), ..EVERYTHING }).await;
     let found: Vec<&str> = plan.findings.iter().filter(|f| f.item == "not_movable").map(|f| f.message.as_str()).collect();
     assert_eq!(found.len(), 1, "{found:?}");
     for named in ["function s.add", "no such library", "table s.t,", "view s.v", "stays_id_fkey", "their text names it: function s.twice"] {

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use pgrelay_applier::schema::{carry_out, read_catalog};
 use pgrelay_core::name::Selection;
 use pgrelay_core::plan::{Item, Peer, Plan, Rules, plan_by_rules};
-use pgrelay_core::task::NotMovable;
+use pgrelay_core::task::{NotMovable, Tablespaces};
 
 use crate::Cluster;
 use crate::process::{as_client, bindir, run};
 
 const PEER_TABLES: &str = include_str!("../../sql/peer/create.sql");
 const KEY: &str = "schema_test";
-const EVERYTHING: Rules<'_> = Rules { not_movable: NotMovable::Report, peer: Peer::HasAll };
+const EVERYTHING: Rules<'_> = Rules { not_movable: NotMovable::Report, peer: Peer::HasAll, tablespaces: Tablespaces::Ignore };
 
 /// Moves everything of database `from` into a new database `to`, without rows.
 ///

@@ -46,13 +46,13 @@ pub async fn find(peer: &mut Client, c: &Context, options: &Options, catalog: &C
         return Ok(Lacks::new());
     }
     let selection = c.row.selection()?;
-    let whole = plan_by_rules(catalog, &selection, Rules { not_movable: options.not_movable, peer: Peer::HasAll });
+    let whole = plan_by_rules(catalog, &selection, Rules::of(options));
     let mut lacks = lacking_extensions(facts, &whole.extensions());
     lacks.extend(lacking_settings(facts, catalog, options));
     if whole.low_level().is_empty() || facts.server.in_recovery || facts.server.read_only {
         return Ok(lacks);
     }
-    let plan = plan_by_rules(catalog, &selection, Rules { not_movable: options.not_movable, peer: Peer::Lacks(&lacks) });
+    let plan = plan_by_rules(catalog, &selection, Rules { peer: Peer::Lacks(&lacks), ..Rules::of(options) });
     lacks.extend(schema::probe(peer, &plan).await?);
     Ok(lacks)
 }

@@ -119,7 +119,7 @@ pub async fn read_source(c: &Context) -> Result<Catalog> {
 /// The plan of the task's schema for a peer that lacks `lacks`. A task that makes nothing there lacks nothing.
 pub fn make_plan(c: &Context, options: &Options, catalog: &Catalog, lacks: &Lacks) -> Result<Plan> {
     let peer = if options.stages.schema { Peer::Lacks(lacks) } else { Peer::HasAll };
-    Ok(plan_by_rules(catalog, &c.row.selection()?, Rules { not_movable: options.not_movable, peer }))
+    Ok(plan_by_rules(catalog, &c.row.selection()?, Rules { peer, ..Rules::of(options) }))
 }
 
 /// Gathers the facts of both sides and judges them; also what the peer lacks, and the plan that all this is about. Writes nothing

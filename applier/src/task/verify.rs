@@ -2,7 +2,7 @@
 
 use pgrelay_core::{
     Result,
-    plan::Lacks,
+    plan::{Lacks, Peer, Rules},
     verify::{Difference, Reached, compare, put_back_identities},
 };
 use tokio_postgres::Client;
@@ -24,7 +24,8 @@ pub async fn differences(c: &Context) -> Result<Vec<Difference>> {
     };
     let reached = reached(&peer, &c.names.origin).await?;
     let peer = schema::read_catalog(&peer).await?;
-    Ok(compare(&source, &peer, &c.row.selection()?, &lacks, reached))
+    let there = if lacks.is_empty() { Peer::HasAll } else { Peer::Lacks(&lacks) };
+    Ok(compare(&source, &peer, &c.row.selection()?, Rules { peer: there, ..Rules::of(&options) }, reached))
 }
 
 async fn identities_before(c: &Context) -> Result<Vec<(u32, String, Option<String>)>> {

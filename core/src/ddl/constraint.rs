@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::{Address, Constraint, Table, class},
-    ddl::with_parameters,
+    ddl::{split_where, with_parameters},
     name::quote_ident,
     plan::{
         When,
@@ -15,7 +15,7 @@ pub(crate) fn draft<'a>(lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
     for k in &lookup.catalog.constraints {
         let Some(table) = k.table.and_then(|t| lookup.table(t)) else { continue };
         match k.kind.as_str() {
-            "p" | "u" | "x" => draft.nodes.push(key(k, table)),
+            "p" | "u" | "x" => draft.nodes.push(key(k, table, lookup)),
             "f" => draft.nodes.push(foreign_key(k, table, lookup)),
             _ => {}
         }
@@ -28,14 +28,16 @@ fn node<'a>(k: &'a Constraint, table: &Table, kind: &'static str, rank: u8, ddl:
         .follows(relation(table.object.oid))
 }
 
-fn key<'a>(k: &'a Constraint, table: &Table) -> Node<'a> {
+fn key<'a>(k: &'a Constraint, table: &Table, lookup: &Lookup<'_>) -> Node<'a> {
     let kind = match k.kind.as_str() {
         "p" => "primary key",
         "u" => "unique constraint",
         _ => "exclusion constraint",
     };
     let (columns, deferrable) = split_deferrable(&k.definition);
-    let definition = format!("{columns}{}{deferrable}", with_parameters(&k.options));
+    let (columns, condition) = split_where(columns);
+    let storage = with_parameters(&k.options) + &lookup.tablespace_of_constraint(k.oid);
+    let definition = format!("{columns}{storage}{condition}{deferrable}");
     let ddl = format!("ALTER TABLE ONLY {} ADD CONSTRAINT {} {definition};", table.object.quoted(), quote_ident(&k.name));
     let when = if table.kind == "p" { When::AfterAll } else { after_table(table) };
     node(k, table, kind, rank::KEY, ddl).when(when)

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{
     catalog::{Address, Index, class},
+    ddl::split_where,
     finding::{Finding, Severity},
     name::{quote_ident, quote_qualified},
     plan::{
@@ -25,7 +26,7 @@ pub(crate) fn draft<'a>(lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
         let made_by = i.constraint.map_or(relation(i.object.oid), |k| Address::new(class::CONSTRAINT, k));
         let when = when(i, lookup);
         if i.constraint.is_none() {
-            let mut node = node(i);
+            let mut node = node(i, lookup);
             if i.valid && foreign.contains(&i.table) {
                 over_foreign_partitions(i, &mut node, lookup);
             }
@@ -46,9 +47,16 @@ fn when(i: &Index, lookup: &Lookup<'_>) -> When {
     }
 }
 
-fn node<'a>(i: &'a Index) -> Node<'a> {
+fn node<'a>(i: &'a Index, lookup: &Lookup<'_>) -> Node<'a> {
     let o = &i.object;
-    Node::new(relation(o.oid), "index", rank::INDEX, &o.schema, &o.name, format!("{};", i.definition)).follows(relation(i.table))
+    let ddl = definition(i, &i.definition, lookup);
+    Node::new(relation(o.oid), "index", rank::INDEX, &o.schema, &o.name, ddl).follows(relation(i.table))
+}
+
+/// `definition`, which says nothing of a tablespace, with that of the index.
+fn definition(i: &Index, definition: &str, lookup: &Lookup<'_>) -> String {
+    let (head, condition) = split_where(definition);
+    format!("{head}{}{condition};", lookup.tablespace(i.tablespace.as_ref()))
 }
 
 /// Partitioned tables with a foreign table among their partitions, at any depth.
@@ -70,7 +78,7 @@ fn over_foreign_partitions(i: &Index, node: &mut Node<'_>, lookup: &Lookup<'_>) 
     let quoted = quote_ident(&i.object.name);
     for name in [quoted.as_str(), &i.object.name] {
         if let Some((head, tail)) = i.definition.split_once(&format!("INDEX {name} ON ONLY ")) {
-            node.render = Render::Text(format!("{head}INDEX {quoted} ON {tail};"));
+            node.render = Render::Text(definition(i, &format!("{head}INDEX {quoted} ON {tail}"), lookup));
             break;
         }
     }

@@ -82,6 +82,23 @@ pub(crate) fn foreign_options(options: &[String]) -> String {
     format!(" OPTIONS ({})", options.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
+/// A definition of an index or an exclusion constraint, and its ` WHERE …`, which storage parameters come before.
+pub(crate) fn split_where(definition: &str) -> (&str, &str) {
+    let (mut depth, mut quote) = (0, None);
+    for (at, c) in definition.char_indices() {
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '(') => depth += 1,
+            (None, ')') => depth -= 1,
+            (None, ' ') if depth == 0 && definition[at..].starts_with(" WHERE ") => return definition.split_at(at),
+            _ => {}
+        }
+    }
+    (definition, "")
+}
+
 /// A string literal.
 pub(crate) fn literal(value: &str) -> String {
     quote_literal(value).trim_start().to_string()
@@ -90,4 +107,16 @@ pub(crate) fn literal(value: &str) -> String {
 /// `a, b, c` of quoted names.
 pub(crate) fn ident_list<'n>(names: impl IntoIterator<Item = &'n String>) -> String {
     names.into_iter().map(|n| quote_ident(n)).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_where_of_a_definition_is_not_one_in_a_name_a_string_or_an_expression() {
+        let head = r#"CREATE INDEX " WHERE " ON t USING btree (f(' WHERE ''(x '), (a = ANY (ARRAY[1])))"#;
+        assert_eq!(split_where(&format!("{head} WHERE (b > 1)")), (head, " WHERE (b > 1)"));
+        assert_eq!(split_where(head), (head, ""));
+    }
 }

@@ -91,7 +91,7 @@ fn natural(table: &Table, lookup: &Lookup<'_>, split: &Split) -> String {
     };
     let parents: Vec<String> = table.parents.iter().filter_map(|&p| lookup.table(p)).map(|p| p.object.quoted()).collect();
     let inherits = if is_explicit(table) { String::new() } else { format!(" INHERITS ({})", parents.join(", ")) };
-    head(table) + &columns + &inherits + &tail(table)
+    head(table) + &columns + &inherits + &tail(table, lookup)
 }
 
 /// `CREATE UNLOGGED TABLE "schema"."name"`.
@@ -101,7 +101,7 @@ fn head(table: &Table) -> String {
 }
 
 /// What follows the columns.
-fn tail(table: &Table) -> String {
+fn tail(table: &Table, lookup: &Lookup<'_>) -> String {
     let mut text = String::new();
     if let Some(key) = &table.partition_key {
         text.push_str(&format!(" PARTITION BY {key}"));
@@ -110,6 +110,7 @@ fn tail(table: &Table) -> String {
         text.push_str(&format!(" USING {}", quote_ident(method)));
     }
     text.push_str(&with_parameters(&table.options));
+    text.push_str(&lookup.tablespace(table.tablespace.as_ref()));
     if let Some(server) = &table.server {
         text.push_str(&format!(" SERVER {}{}", quote_ident(server), foreign_options(&table.foreign_options)));
     }

@@ -56,9 +56,10 @@ fn materialized<'a>(v: &'a View, lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
     let o = &v.object;
     let method = v.method.as_ref().map(|m| format!(" USING {}", quote_ident(m))).unwrap_or_default();
     let ddl = format!(
-        "CREATE MATERIALIZED VIEW {}{method}{} AS\n{}\n  WITH NO DATA;{}{}",
+        "CREATE MATERIALIZED VIEW {}{method}{}{} AS\n{}\n  WITH NO DATA;{}{}",
         o.quoted(),
         with_parameters(&v.options),
+        lookup.tablespace(v.tablespace.as_ref()),
         v.definition,
         column::settings_of(&o.quoted(), lookup.columns(o.oid)),
         owner(&format!("MATERIALIZED VIEW {}", o.quoted()), o.owner.as_ref())

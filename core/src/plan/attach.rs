@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    catalog::{Acl, Address, Catalog, Other, class},
+    catalog::{Acl, Address, Catalog, Index, Other, class},
     ddl::attached,
     finding::{Finding, Severity},
     plan::{
@@ -113,24 +113,29 @@ pub(crate) fn not_carried(other: &Other) -> Finding {
     Finding { item: "not_carried", severity: Severity::Warning, object, message, fix: None }
 }
 
-/// Tablespaces are the server's; what lies in one comes into the peer's default.
-pub(crate) fn tablespaces(catalog: &Catalog, graph: &Graph<'_>, taken: &[Taken]) -> Vec<Finding> {
-    let tables = catalog.tables.iter().map(|t| (&t.tablespace, &t.object));
-    let views = catalog.views.iter().map(|v| (&v.tablespace, &v.object));
-    let indexes = catalog.indexes.iter().map(|i| (&i.tablespace, &i.object));
+/// Tablespaces of their own in which objects of the plan lie, with the number of these.
+pub(crate) fn tablespaces<'c>(catalog: &'c Catalog, graph: &Graph<'_>, taken: &[Taken]) -> BTreeMap<&'c str, usize> {
+    let tables = catalog.tables.iter().map(|t| (&t.tablespace, relation(t.object.oid)));
+    let views = catalog.views.iter().map(|v| (&v.tablespace, relation(v.object.oid)));
+    let made_by = |i: &Index| i.constraint.map_or(relation(i.object.oid), |k| Address::new(class::CONSTRAINT, k));
+    let indexes = catalog.indexes.iter().map(|i| (&i.tablespace, made_by(i)));
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
-    for (tablespace, object) in tables.chain(views).chain(indexes) {
-        let made = graph.resolver.node(relation(object.oid)).is_some_and(|at| taken[at] != Taken::No);
+    for (tablespace, address) in tables.chain(views).chain(indexes) {
+        let made = graph.resolver.node(address).is_some_and(|at| taken[at] != Taken::No);
         if let Some(tablespace) = tablespace.as_deref().filter(|_| made) {
             *count.entry(tablespace).or_default() += 1;
         }
     }
-    let finding = |(tablespace, count): (&str, usize)| Finding {
+    count
+}
+
+/// What lies in a tablespace and comes into the peer's default.
+pub(crate) fn other_tablespace((tablespace, count): (&str, usize)) -> Finding {
+    Finding {
         item: "tablespace",
         severity: Severity::Warning,
         object: format!("tablespace {tablespace}"),
         message: format!("{count} tables or indexes of tablespace \"{tablespace}\" are made in the peer's default tablespace"),
-        fix: None,
-    };
-    count.into_iter().map(finding).collect()
+        fix: Some("None needed; the option tablespaces = keep puts them into the peer's tablespace of that name.".to_string()),
+    }
 }

@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::catalog::{Catalog, Column, Constraint, Sequence, Table, View};
+use crate::{
+    catalog::{Catalog, Column, Constraint, Sequence, Table, View},
+    name::quote_ident,
+    task::Tablespaces,
+};
 
 /// Borrowed views of a catalog by OID.
 pub(crate) struct Lookup<'a> {
@@ -12,10 +16,14 @@ pub(crate) struct Lookup<'a> {
     checks: HashMap<u32, Vec<&'a Constraint>>,
     domain_checks: HashMap<u32, Vec<&'a Constraint>>,
     identities: HashMap<(u32, &'a str), &'a Sequence>,
+    /// Of indexes that a constraint makes, by the constraint; none when tablespaces are not kept.
+    of_constraints: HashMap<u32, &'a str>,
+    keeps_tablespaces: bool,
 }
 
 impl<'a> Lookup<'a> {
-    pub fn new(catalog: &'a Catalog) -> Self {
+    pub fn new(catalog: &'a Catalog, tablespaces: Tablespaces) -> Self {
+        let keeps_tablespaces = tablespaces == Tablespaces::Keep;
         let mut checks: HashMap<u32, Vec<&Constraint>> = HashMap::new();
         let mut domain_checks: HashMap<u32, Vec<&Constraint>> = HashMap::new();
         for constraint in catalog.constraints.iter().filter(|k| k.kind == "c") {
@@ -33,7 +41,30 @@ impl<'a> Lookup<'a> {
             checks,
             domain_checks,
             identities: catalog.sequences.iter().filter_map(identity).collect(),
+            of_constraints: catalog
+                .indexes
+                .iter()
+                .filter(|_| keeps_tablespaces)
+                .filter_map(|i| Some((i.constraint?, i.tablespace.as_deref()?)))
+                .collect(),
+            keeps_tablespaces,
         }
+    }
+
+    /// Whether objects stay in the tablespace they lie in.
+    pub fn keeps_tablespaces(&self) -> bool {
+        self.keeps_tablespaces
+    }
+
+    /// ` TABLESPACE "x"` for one that is kept, or nothing.
+    pub fn tablespace(&self, tablespace: Option<&String>) -> String {
+        let kept = tablespace.filter(|_| self.keeps_tablespaces);
+        kept.map(|t| format!(" TABLESPACE {}", quote_ident(t))).unwrap_or_default()
+    }
+
+    /// ` USING INDEX TABLESPACE "x"` for the index of a constraint, or nothing.
+    pub fn tablespace_of_constraint(&self, constraint: u32) -> String {
+        self.of_constraints.get(&constraint).map(|t| format!(" USING INDEX TABLESPACE {}", quote_ident(t))).unwrap_or_default()
     }
 
     pub fn table(&self, oid: u32) -> Option<&'a Table> {

@@ -322,6 +322,8 @@ pub struct PeerRights {
     pub roles: Vec<PeerRole>,
     /// Extensions that the server can create or has.
     pub extensions: Vec<ExtensionFacts>,
+    /// Tablespaces in which the role may create.
+    pub tablespaces: BTreeSet<String>,
     /// Event triggers that are not disabled and not pgrelay's.
     pub event_triggers: Vec<String>,
     /// The schema `pgrelay_peer`.
@@ -426,6 +428,8 @@ pub struct PlanFacts {
     pub objects: Vec<ObjectFacts>,
     /// Roles that its DDL names, as owners, grantors, grantees or otherwise.
     pub roles: BTreeSet<String>,
+    /// Tablespaces that its DDL names.
+    pub tablespaces: BTreeSet<String>,
 }
 
 impl PlanFacts {
@@ -435,7 +439,7 @@ impl PlanFacts {
             let name = item.identity.strip_prefix(item.kind.as_str())?.strip_prefix(' ')?;
             (!item.ddl.is_empty() || item.then.is_some()).then(|| ObjectFacts { kind: item.kind.clone(), name: name.to_owned() })
         };
-        PlanFacts { objects: plan.items.iter().filter_map(object).collect(), roles: plan.roles() }
+        PlanFacts { objects: plan.items.iter().filter_map(object).collect(), roles: plan.roles(), tablespaces: plan.tablespaces().clone() }
     }
 }
 

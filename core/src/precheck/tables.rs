@@ -4,7 +4,7 @@ use super::{Facts, PEER, ReplicaTrigger, SOURCE, TableFacts, error, ok, warning}
 use crate::{
     finding::Finding,
     name::{quote_ident, quote_literal, quote_qualified},
-    task::Keyless,
+    task::{Keyless, Tablespaces},
 };
 
 impl TableFacts {
@@ -122,10 +122,31 @@ pub(super) fn large_objects(facts: &Facts, out: &mut Vec<Finding>) {
     });
 }
 
-/// Never more than a note: the peer's default tablespace takes everything.
+/// Without the option no more than a note: the peer's default tablespace takes everything.
 pub(super) fn tablespaces(facts: &Facts, out: &mut Vec<Finding>) {
     const ITEM: &str = "tablespaces";
     if !facts.options.stages.schema {
+        return;
+    }
+    if facts.options.tablespaces == Tablespaces::Keep {
+        let Ok(peer) = &facts.peer else { return };
+        let lacking: Vec<&String> = facts.plan.tablespaces.difference(&peer.rights.tablespaces).collect();
+        out.extend(lacking.iter().map(|name| {
+            let name = quote_ident(name);
+            let role = quote_ident(&peer.server.role.name);
+            error(
+                ITEM,
+                format!("tablespace {name}"),
+                "the peer does not have the tablespace, or its role may not create in it",
+                format!(
+                    "CREATE TABLESPACE {name} LOCATION '…'; GRANT CREATE ON TABLESPACE {name} TO {role}; -- on the peer, or give the \
+                     option tablespaces = ignore"
+                ),
+            )
+        }));
+        if lacking.is_empty() {
+            out.push(ok(ITEM, PEER, "the peer has every tablespace in which something selected lies"));
+        }
         return;
     }
     let elsewhere = facts.source.tables.iter().filter(|t| t.tablespace.is_some()).count();

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     plan::{Item, Plan, Section, When},
-    task::{Keyless, Options, Stages},
+    task::{Keyless, Options, Stages, Tablespaces},
 };
 
 fn server(identifier: i64) -> ServerFacts {
@@ -53,7 +53,7 @@ fn well() -> Facts {
         "origin_limit_setting": "max_replication_slots", "origin_limit": 10,
         "roles": [{"name": "ann", "can_set": true}, {"name": "bob", "can_set": false}],
         "extensions": [{"name": "citext", "default_version": "1.6", "installed_version": null, "creatable": true}],
-        "event_triggers": [], "own_schema": "absent"
+        "tablespaces": [], "event_triggers": [], "own_schema": "absent"
     }));
     Facts {
         source: SourceFacts {
@@ -84,6 +84,7 @@ fn well() -> Facts {
                 object("schema", "public"),
             ],
             roles: ["ann".to_string(), "bob".to_string()].into(),
+            tablespaces: ["fast".to_string()].into(),
         },
     }
 }
@@ -377,6 +378,11 @@ fn without_the_schema_stage_the_tables_must_be_there() {
 fn roles_and_extensions_that_the_peer_lacks() {
     error("peer_roles", "CREATE ROLE \"cy\";", |f| f.source.roles.push(RoleNeeded { name: "cy".into(), owns: false }));
     error("peer_roles", "GRANT \"cy\" TO \"relay\"", |f| f.source.roles.push(RoleNeeded { name: "cy".into(), owns: true }));
+    error("tablespaces", "CREATE TABLESPACE \"fast\"", |f| f.options.tablespaces = Tablespaces::Keep);
+    nothing(|f| {
+        f.options.tablespaces = Tablespaces::Keep;
+        peer(f).rights.tablespaces.insert("fast".into());
+    });
     error("extensions", "Install", |f| peer(f).rights.extensions.clear());
     error("extensions", "Install", |f| f.source.extensions[0].version = "1.10".into());
     error("extensions", "as a superuser", |f| peer(f).rights.extensions[0].creatable = false);

@@ -38,11 +38,13 @@ impl Options {
             copy_jobs: _,
             copy_chunk_mb: _,
             throttle: _,
+            tablespaces,
         } = self;
         let same = [
             ("stages", *stages == other.stages),
             ("keyless", *keyless == other.keyless),
             ("not_movable", *not_movable == other.not_movable),
+            ("tablespaces", *tablespaces == other.tablespaces),
         ];
         same.into_iter().filter_map(|(key, same)| (!same).then_some(key)).collect()
     }

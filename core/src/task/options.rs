@@ -25,6 +25,15 @@ pub enum NotMovable {
     Skip,
 }
 
+/// Where what lies in a tablespace of its own comes to lie on the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tablespaces {
+    /// In the default tablespace of the peer's database.
+    Ignore,
+    /// In the tablespace of that name, which the peer must have.
+    Keep,
+}
+
 /// The stages that a task goes through, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stages {
@@ -57,6 +66,8 @@ pub struct Options {
     pub copy_chunk_mb: u32,
     /// `throttle`: how fast it may go at most.
     pub throttle: Throttle,
+    /// `tablespaces`: "ignore", "keep".
+    pub tablespaces: Tablespaces,
 }
 
 impl Default for Options {
@@ -71,12 +82,13 @@ impl Default for Options {
             copy_jobs: 4,
             copy_chunk_mb: 256,
             throttle: Throttle::default(),
+            tablespaces: Tablespaces::Ignore,
         }
     }
 }
 
 /// The options that can be set today, as they stand in `docs/settings.md`.
-pub const KNOWN_OPTIONS: [&str; 9] = [
+pub const KNOWN_OPTIONS: [&str; 10] = [
     "stages",
     "keyless",
     "not_movable",
@@ -86,6 +98,7 @@ pub const KNOWN_OPTIONS: [&str; 9] = [
     "copy_jobs",
     "copy_chunk_mb",
     "throttle",
+    "tablespaces",
 ];
 
 /// Options that are designed but not built, each with the one value, if any, that is what pgrelay does today.
@@ -123,6 +136,7 @@ impl Options {
                 "copy_jobs" => options.copy_jobs = integer(key, value, 1, 64)?,
                 "copy_chunk_mb" => options.copy_chunk_mb = integer(key, value, 1, 1 << 20)?,
                 "throttle" => options.throttle = Throttle::from_json(value)?,
+                "tablespaces" => options.tablespaces = tablespaces(value)?,
                 _ => planned(key, value)?,
             }
         }
@@ -200,6 +214,14 @@ fn not_movable(value: &Value) -> Result<NotMovable> {
     }
 }
 
+fn tablespaces(value: &Value) -> Result<Tablespaces> {
+    match value.as_str() {
+        Some("ignore") => Ok(Tablespaces::Ignore),
+        Some("keep") => Ok(Tablespaces::Keep),
+        _ => Err(wrong_value("tablespaces", "\"ignore\" or \"keep\"")),
+    }
+}
+
 /// The stages in their order, without a gap.
 fn stages(value: &Value) -> Result<Stages> {
     let invalid = || wrong_value("stages", "an array of \"schema\", \"copy\", \"stream\" in this order, without a gap");
@@ -237,7 +259,7 @@ mod tests {
         let options = read(
             r#"{"stages": ["copy"], "keyless": "full", "not_movable": "skip", "retry_connection_minutes": 20,
                 "retry_other_minutes": 19, "acknowledge_warnings": true, "copy_jobs": 64, "copy_chunk_mb": 1,
-                "throttle": {"copy_mb_per_s": 2}}"#,
+                "throttle": {"copy_mb_per_s": 2}, "tablespaces": "keep"}"#,
         )
         .expect("valid");
         let stages = Stages { schema: false, copy: true, stream: false };
@@ -253,6 +275,7 @@ mod tests {
             copy_jobs: 64,
             copy_chunk_mb: 1,
             throttle: Throttle { copy_bytes: Some(2e6), ..Throttle::default() },
+            tablespaces: Tablespaces::Keep,
         };
         assert_eq!(options, expected);
         assert_eq!(read("{}").expect("valid"), Options::default());
@@ -301,6 +324,7 @@ mod tests {
             ("acknowledge_warnings", "\"yes\""),
             ("keyless", "\"none\""),
             ("not_movable", "1"),
+            ("tablespaces", "\"drop\""),
             ("stages", "[]"),
             ("stages", "\"copy\""),
             ("stages", "[1]"),

@@ -9,11 +9,12 @@ use crate::{
         draft::{derived, derived_class, relation},
         lookup::Lookup,
     },
+    task::Tablespaces,
 };
 
 /// The statement for each object, by its address.
 pub(super) fn statements(catalog: &Catalog) -> HashMap<Address, String> {
-    let lookup = Lookup::new(catalog);
+    let lookup = Lookup::new(catalog, Tablespaces::Ignore);
     let mut all = HashMap::new();
     named(catalog, &mut all);
     routines(catalog, &mut all);

@@ -12,6 +12,7 @@ use crate::{
         draft::{derived_class, relation},
         lookup::Lookup,
     },
+    task::Tablespaces,
 };
 
 /// First line of a fix that no ALTER can do.
@@ -51,8 +52,8 @@ fn whole(item: &Item) -> String {
 }
 
 impl<'a> Mend<'a> {
-    pub(super) fn new(source: &'a Catalog, peer: &'a Catalog) -> Mend<'a> {
-        Mend { source: Lookup::new(source), peer: Lookup::new(peer), drops: drop::statements(peer) }
+    pub(super) fn new(source: &'a Catalog, peer: &'a Catalog, tablespaces: Tablespaces) -> Mend<'a> {
+        Mend { source: Lookup::new(source, tablespaces), peer: Lookup::new(peer, tablespaces), drops: drop::statements(peer) }
     }
 
     /// Makes what the peer does not have.
@@ -101,7 +102,7 @@ impl<'a> Mend<'a> {
     /// What ALTER can do, apart from owner, comments and labels; none where it cannot do all.
     fn altered(&self, item: &Item, other: &Item) -> Option<Vec<String>> {
         match item.object.class {
-            class if class >= derived_class::GRANTS => {
+            derived_class::GRANTS..derived_class::COLUMN_TYPE => {
                 let (wanted, found) = (acls(self.source.catalog, item.object), acls(self.peer.catalog, other.object));
                 Some(vec![grants(&wanted, &found)])
             }

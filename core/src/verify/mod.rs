@@ -16,7 +16,7 @@ use std::{
 use crate::{
     catalog::Catalog,
     name::Selection,
-    plan::{Item, Lacks, Peer, Plan, Rules, When, draft::derived_class, plan_by_rules},
+    plan::{Item, Peer, Plan, Rules, When, draft::derived_class, plan_by_rules},
     task::NotMovable,
 };
 
@@ -78,22 +78,23 @@ pub fn put_back_identities(catalog: &mut Catalog, before: &[(u32, String, Option
     }
 }
 
-/// Compares what `selection` takes, less what the peer lacks: extra objects first, those that need others before these, then the
+/// Compares what `selection` takes by `rules`, less what the peer lacks: extra objects first, those that need others before these, then the
 /// others in the order of the plan, so that the fixes can be run from the first to the last.
-pub fn compare(source: &Catalog, peer: &Catalog, selection: &Selection, lacks: &Lacks, reached: Reached) -> Vec<Difference> {
-    let wanted = plan_of(source, selection, Peer::Lacks(lacks));
-    let found = plan_of(peer, selection, Peer::HasAll);
+pub fn compare(source: &Catalog, peer: &Catalog, selection: &Selection, rules: Rules<'_>, reached: Reached) -> Vec<Difference> {
+    let wanted = plan_of(source, selection, rules);
+    let has_all = Rules { peer: Peer::HasAll, ..rules };
+    let found = plan_of(peer, selection, has_all);
     let all = Selection::all();
     // What is selected only because something else needs it may be selected on one side alone.
     let (source_all, peer_all) = match *selection == all {
         true => (None, None),
-        false => (Some(plan_of(source, &all, Peer::HasAll)), Some(plan_of(peer, &all, Peer::HasAll))),
+        false => (Some(plan_of(source, &all, has_all)), Some(plan_of(peer, &all, has_all))),
     };
     let there = by_identity(peer_all.as_ref().unwrap_or(&found));
     let known: HashSet<&str> = items(&wanted).chain(source_all.iter().flat_map(items)).map(|i| i.identity.as_str()).collect();
-    let left_out = if lacks.is_empty() { Plan::default() } else { plan_of(source, selection, Peer::HasAll) };
+    let left_out = if rules.peer == Peer::HasAll { Plan::default() } else { plan_of(source, selection, has_all) };
     let left_out: HashSet<&str> = items(&left_out).map(|i| i.identity.as_str()).collect();
-    let mend = mend::Mend::new(source, peer);
+    let mend = mend::Mend::new(source, peer, rules.tablespaces);
 
     let extra = items(&found).filter(|i| !known.contains(i.identity.as_str()) && !left_out.contains(i.identity.as_str()));
     let mut differences: Vec<Difference> = extra.map(|i| difference(i, Way::Extra, Some(mend.extra(i)))).collect();
@@ -111,8 +112,8 @@ pub fn compare(source: &Catalog, peer: &Catalog, selection: &Selection, lacks: &
     differences
 }
 
-fn plan_of(catalog: &Catalog, selection: &Selection, peer: Peer<'_>) -> Plan {
-    plan_by_rules(catalog, selection, Rules { not_movable: NotMovable::Skip, peer })
+fn plan_of(catalog: &Catalog, selection: &Selection, rules: Rules<'_>) -> Plan {
+    plan_by_rules(catalog, selection, Rules { not_movable: NotMovable::Skip, ..rules })
 }
 
 /// Items that are objects: no rows, and no shells, which are there when their types are.

@@ -23,6 +23,10 @@ pub(super) fn alter(wanted: &Table, source: &Lookup<'_>, found: &Table, peer: &L
     if wanted.persistence != found.persistence {
         lines.push(format!("ALTER TABLE {name} SET {};", if wanted.persistence == "u" { "UNLOGGED" } else { "LOGGED" }));
     }
+    if source.keeps_tablespaces() && wanted.tablespace != found.tablespace {
+        let tablespace = wanted.tablespace.as_deref().unwrap_or("pg_default");
+        lines.push(format!("ALTER TABLE {name} SET TABLESPACE {};", quote_ident(tablespace)));
+    }
     lines.extend(options(&format!("ALTER TABLE {name}"), &wanted.options, &found.options));
     if wanted.replica_identity != found.replica_identity {
         match wanted.replica_identity.as_str() {

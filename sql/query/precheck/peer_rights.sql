@@ -1,4 +1,4 @@
--- What applying needs of the peer: rights, origins, roles, extensions, event triggers. No parameters; one row, one JSON value.
+-- What applying needs of the peer: rights, origins, roles, extensions, tablespaces, event triggers. No parameters; one row, one JSON value.
 SELECT pg_catalog.jsonb_build_object(
         'set_replication_role', pg_catalog.has_parameter_privilege('session_replication_role', 'SET'),
         'functions', (
@@ -39,6 +39,10 @@ SELECT pg_catalog.jsonb_build_object(
             FROM pg_catalog.pg_available_extensions a
             LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = a.name AND v.version = a.default_version
             FULL JOIN pg_catalog.pg_extension e ON e.extname = a.name), '[]'),
+        'tablespaces', (
+            SELECT coalesce(pg_catalog.jsonb_agg(t.spcname), '[]')
+            FROM pg_catalog.pg_tablespace t
+            WHERE pg_catalog.has_tablespace_privilege(t.oid, 'CREATE')),
         'event_triggers', coalesce((
             SELECT pg_catalog.jsonb_agg(t.evtname ORDER BY t.evtname)
             FROM pg_catalog.pg_event_trigger t

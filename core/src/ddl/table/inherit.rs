@@ -48,12 +48,12 @@ pub(super) fn create(table: &Table, lookup: &Lookup<'_>, split: &Split) -> Strin
     if columns.iter().all(|c| !c.only_inherited) && inherited_checks(table, lookup, split).next().is_none() {
         let mut list: Vec<String> = columns.iter().map(|c| column::definition(table, c, lookup, split)).collect();
         list.extend(super::inline_checks(table, lookup, split).map(super::check_text));
-        let create = format!("{} (\n    {}\n){}", super::head(table), list.join(",\n    "), super::tail(table));
+        let create = format!("{} (\n    {}\n){}", super::head(table), list.join(",\n    "), super::tail(table, lookup));
         return std::iter::once(create).chain(inherit).collect::<Vec<_>>().join("\n");
     }
     let scaffold = quote_qualified(&table.object.schema, &format!("pgrelay_order_{}", table.object.oid));
     let mut lines = vec![format!("CREATE TABLE {scaffold} ();")];
-    lines.push(format!("{} () INHERITS ({scaffold}){}", super::head(table), super::tail(table)));
+    lines.push(format!("{} () INHERITS ({scaffold}){}", super::head(table), super::tail(table, lookup)));
     for c in columns {
         if !c.only_inherited {
             lines.push(format!("ALTER TABLE {name} ADD COLUMN {};", column::definition(table, c, lookup, split)));
