@@ -83,14 +83,22 @@ pub struct Writers {
 impl Writers {
     /// Starts `n` writers; `sql` may be several statements, which are one transaction.
     pub fn start(dsn: &str, n: usize, pause: Duration, sql: &str) -> Writers {
+        Writers::start_each(dsn, pause, vec![vec![sql.to_string()]; n])
+    }
+
+    /// Starts a writer for each list, which runs its texts one after the other, over and over. One that collides with another
+    /// (a key that is there, a deadlock) is rolled back and not tried again.
+    pub fn start_each(dsn: &str, pause: Duration, texts: Vec<Vec<String>>) -> Writers {
         let stop = Arc::new(AtomicBool::new(false));
         let committed = Arc::new(AtomicU64::new(0));
         let refused = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let tasks = (0..n)
-            .map(|_| {
-                let (dsn, sql) = (dsn.to_string(), sql.to_string());
+        let tasks = texts
+            .into_iter()
+            .map(|texts| {
+                let dsn = dsn.to_string();
                 let (stop, committed, refused) = (stop.clone(), committed.clone(), refused.clone());
                 tokio::spawn(async move {
+                    let mut texts = texts.iter().cycle();
                     while !stop.load(Ordering::Relaxed) {
                         let Ok((client, connection)) = tokio_postgres::connect(&dsn, NoTls).await else {
                             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -98,9 +106,11 @@ impl Writers {
                         };
                         tokio::spawn(connection);
                         while !stop.load(Ordering::Relaxed) {
-                            match client.batch_execute(&sql).await {
+                            let Some(sql) = texts.next() else { return };
+                            match client.batch_execute(sql).await {
                                 Ok(()) => committed.fetch_add(1, Ordering::Relaxed),
                                 Err(e) if client.is_closed() || is_shutdown(&e) => break,
+                                Err(e) if collides(&e) && client.batch_execute("ROLLBACK").await.is_ok() => 0,
                                 Err(e) => {
                                     refused.lock().expect("lock").push(format!("{e:?}"));
                                     0
@@ -137,6 +147,11 @@ impl Drop for Writers {
         self.stop.store(true, Ordering::Relaxed);
         self.tasks.iter().for_each(|task| task.abort());
     }
+}
+
+/// Classes 23 and 40: another writer was faster.
+fn collides(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| code.code().starts_with("23") || code.code().starts_with("40"))
 }
 
 /// A server that goes down: class 57P, or the connection itself broke.

@@ -236,8 +236,8 @@ impl Tables {
         let again = matches!(found.state, State::Copying { .. }) || (found.earlier.is_some() && earlier.is_none());
         let keep = !again || found.waiting.first_commit.is_none();
         if !keep {
-            found.waiting.forget(&mut self.budget);
             // What waited still holds the slot until the stream is read again.
+            found.waiting.forget(&mut self.budget);
         }
         found.earlier = earlier;
         found.state = State::Asking { passed };
@@ -371,7 +371,8 @@ mod tests {
     }
 
     fn take(tables: &mut Tables, snapshot: &str) -> bool {
-        tables.ask(&table(), None);
+        let earlier = tables.all.get(&table()).and_then(|t| t.earlier.clone());
+        tables.ask(&table(), earlier);
         tables.accept(&[table()], &seen(snapshot))
     }
 
@@ -559,5 +560,21 @@ mod tests {
         assert_eq!(verdict(23, one(5)), Verdict::Apply);
         assert_eq!(verdict(23, one(15)), Verdict::LeaveOut, "in its copy");
         assert_eq!(verdict(26, one(15)), Verdict::Apply);
+    }
+
+    #[test]
+    fn a_copy_that_begins_again_has_the_stream_read_again() {
+        let mut tables = tables();
+        assert!(take(&mut tables, "10:20:"));
+        assert!(tables.ask(&table(), None), "nothing waits, so nothing was decided by the old snapshot that the new one changes");
+        assert!(tables.accept(&[table()], &seen("10:20:")));
+        let (waiting, budget) = tables.waiting(&table()).expect("it is being copied");
+        let payload = bytes::Bytes::from_static(b"x");
+        waiting.push(budget, Lsn(50), WaitingChange { end: Lsn(58), relation: None, form: Form::Whole, payload });
+        assert!(!tables.ask(&table(), None), "what waits may be in the new snapshot");
+        assert_eq!(tables.hold(), Some(Lsn(50)), "until it comes again");
+        tables.rewind();
+        assert_eq!(tables.hold(), None);
+        assert!(!tables.accept(&[table()], &seen("10:20:")), "it must ask again");
     }
 }

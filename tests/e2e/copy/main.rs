@@ -1,0 +1,4 @@
+//! The copy of rows in chunks, while everything is written to, killed and resumed.
+
+mod random;
+mod resume;
