@@ -3,14 +3,18 @@
 //! Nothing is decided by what stands here; what counts is on the peer.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
-use pgrelay_core::{Lsn, name::TableName};
+use pgrelay_core::{
+    Lsn,
+    name::TableName,
+    plan::{Item, When},
+};
 use tokio::sync::watch;
 
 /// State of a table, with PostgreSQL's words.
@@ -48,7 +52,7 @@ pub struct TableProgress {
     pub state: TableState,
     /// Updates and deletes are not carried.
     pub insert_only: bool,
-    /// From the source's statistics.
+    /// From the source's statistics; -1 when it never looked.
     pub rows_estimated: i64,
     /// Size on the source.
     pub bytes_estimated: i64,
@@ -58,6 +62,18 @@ pub struct TableProgress {
     pub bytes: i64,
     /// By the stream: inserts, updates, deletes, truncates.
     pub changes: [i64; 4],
+    /// Indexes and keys that are on the peer.
+    pub indexes: i64,
+    /// Indexes and keys that follow the rows.
+    pub indexes_total: i64,
+}
+
+impl TableProgress {
+    /// Of a table of which nothing is copied yet.
+    pub fn new(state: TableState, rows_estimated: i64, bytes_estimated: i64) -> TableProgress {
+        let (rows, bytes, changes, indexes, indexes_total) = (0, 0, [0; 4], 0, 0);
+        TableProgress { state, insert_only: false, rows_estimated, bytes_estimated, rows, bytes, changes, indexes, indexes_total }
+    }
 }
 
 /// What the stream has done.
@@ -77,7 +93,7 @@ pub struct StreamProgress {
     pub changes: i64,
     /// Deletes that met no row.
     pub deletes_missing: i64,
-    /// Commit time, microseconds since 2000, of the transaction that is being applied.
+    /// Commit time, microseconds since 2000, of the oldest transaction that is being applied.
     pub applying_since: Option<i64>,
 }
 
@@ -86,6 +102,9 @@ pub struct Progress {
     tables: Mutex<BTreeMap<TableName, TableProgress>>,
     stream: watch::Sender<StreamProgress>,
     objects: Mutex<Option<(i32, i32)>>,
+    /// Identities of indexes and keys that are on the peer.
+    indexes: Mutex<HashSet<String>>,
+    pending: AtomicI64,
     schema_done: AtomicBool,
     moved: AtomicBool,
 }
@@ -96,6 +115,8 @@ impl Default for Progress {
             tables: Mutex::default(),
             stream: watch::Sender::new(StreamProgress::default()),
             objects: Mutex::default(),
+            indexes: Mutex::default(),
+            pending: AtomicI64::new(0),
             schema_done: AtomicBool::new(false),
             moved: AtomicBool::new(false),
         }
@@ -152,16 +173,47 @@ impl Progress {
         *locked(&self.objects) = Some((done as i32, total as i32));
     }
 
-    /// For one run of `schema::carry_out`: its first number is what was there, the others count.
-    pub fn count_objects(&self) -> impl FnMut(usize) + Send + '_ {
-        let mut before = None;
-        move |done: usize| {
-            let more = before.map_or(0, |before| done.saturating_sub(before));
-            if let Some((made, _)) = locked(&self.objects).as_mut() {
-                *made += more as i32;
+    /// For one run of `schema::carry_out`: it is first given what was there, then what is made.
+    pub fn count_objects(&self) -> impl FnMut(&[&Item]) + Send + '_ {
+        let mut first = true;
+        move |items: &[&Item]| {
+            self.count_indexes(items);
+            if let Some((made, _)) = locked(&self.objects).as_mut().filter(|_| !first) {
+                *made += items.len() as i32;
             }
-            before = Some(done);
+            first = false;
         }
+    }
+
+    /// Each once, though it may be looked for twice.
+    fn count_indexes(&self, items: &[&Item]) {
+        for item in items.iter().filter(|item| item.is_index()) {
+            if let When::AfterTable(table) = &item.when
+                && locked(&self.indexes).insert(item.identity.clone())
+            {
+                self.table(table, |t| t.indexes += 1);
+            }
+        }
+    }
+
+    /// A stream begins: nothing of it is received.
+    pub fn begin_stream(&self) {
+        self.pending.store(0, Ordering::Relaxed);
+    }
+
+    /// A change of a row was received.
+    pub fn received_row(&self) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Changes of rows are on the peer, or are left out.
+    pub fn settled_rows(&self, rows: i64) {
+        self.pending.fetch_sub(rows, Ordering::Relaxed);
+    }
+
+    /// Changes of rows that were received and are not on the peer.
+    pub fn pending_rows(&self) -> i64 {
+        self.pending.load(Ordering::Relaxed).max(0)
     }
 
     /// How many objects of the schema are made, of how many.

@@ -88,6 +88,11 @@ pub struct Item {
 }
 
 impl Item {
+    /// Whether it is an index, or a key that is one.
+    pub fn is_index(&self) -> bool {
+        matches!(self.kind.as_str(), "index" | "primary key" | "unique constraint" | "exclusion constraint")
+    }
+
     /// Whether its `ddl` reads a table's rows, and so takes the longer the more there are.
     pub fn reads_rows(&self) -> bool {
         match self.kind.as_str() {

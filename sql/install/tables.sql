@@ -41,6 +41,12 @@ CREATE TABLE pgrelay.task_actual (
     lag_bytes bigint,
     lag interval,
     oldest_unapplied_commit timestamptz,
+    rows_pending bigint,
+    rows_per_second double precision,
+    bytes_per_second double precision,
+    copy_ends_at timestamptz,
+    throttle jsonb,
+    throttled double precision,
     transactions_applied bigint NOT NULL DEFAULT 0,
     changes_applied bigint NOT NULL DEFAULT 0,
     retrying_since timestamptz,
@@ -55,6 +61,10 @@ CREATE TABLE pgrelay.task_actual (
 COMMENT ON TABLE pgrelay.task_actual IS 'How far each task has come. Writer: the applier. A task without a row has never been taken up.';
 COMMENT ON COLUMN pgrelay.task_actual.stage IS 'The last stage it has come to, written before anything of it is done; NULL while nothing was written on the peer.';
 COMMENT ON COLUMN pgrelay.task_actual.peer_lsn IS 'A position that the peer has reached: one that stands before it has been set back, and going on would leave a gap.';
+COMMENT ON COLUMN pgrelay.task_actual.rows_per_second IS 'Of the copy, or of the stream once all tables stream, over the last seconds; likewise bytes_per_second.';
+COMMENT ON COLUMN pgrelay.task_actual.copy_ends_at IS 'When the rows of all tables will be there at this speed; NULL when that cannot be known.';
+COMMENT ON COLUMN pgrelay.task_actual.throttle IS 'The limits that copy and apply keep now.';
+COMMENT ON COLUMN pgrelay.task_actual.throttled IS 'Part of the last seconds, 0 to 1, in which a limit kept the copy or the apply waiting.';
 COMMENT ON COLUMN pgrelay.task_actual.cleaning IS 'The work is done or given up and both sides are being cleaned; written before the first thing is taken away.';
 
 CREATE TABLE pgrelay.table_state (
@@ -67,6 +77,10 @@ CREATE TABLE pgrelay.table_state (
     bytes_estimated bigint NOT NULL,
     rows_copied bigint NOT NULL DEFAULT 0,
     bytes_copied bigint NOT NULL DEFAULT 0,
+    rows_per_second double precision,
+    bytes_per_second double precision,
+    indexes_done integer NOT NULL DEFAULT 0,
+    indexes_total integer NOT NULL DEFAULT 0,
     copy_started_at timestamptz,
     copy_finished_at timestamptz,
     inserts bigint NOT NULL DEFAULT 0,

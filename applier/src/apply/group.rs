@@ -19,6 +19,7 @@ pub struct Group {
     gate: Option<(OwnedMutexGuard<()>, Instant)>,
     changes: HashMap<Arc<TableName>, [i64; 4]>,
     total: i64,
+    rows: i64,
     transactions: i64,
     /// End of the last source transaction in it.
     pub end: Lsn,
@@ -32,6 +33,8 @@ pub struct Done {
     pub changes: HashMap<Arc<TableName>, [i64; 4]>,
     /// All of them.
     pub total: i64,
+    /// Changes of rows that the stream brought.
+    pub rows: i64,
     /// Source transactions.
     pub transactions: i64,
 }
@@ -49,6 +52,7 @@ impl Group {
 
     /// Counts a change.
     pub fn count(&mut self, table: &Arc<TableName>, operation: Operation) {
+        self.rows += i64::from(operation != Operation::Truncate);
         let column = match operation {
             Operation::Insert => 0,
             Operation::Update => 1,
@@ -80,6 +84,6 @@ impl Group {
     /// The peer's transaction has ended.
     pub fn close(&mut self) -> Done {
         let done = std::mem::take(self);
-        Done { changes: done.changes, total: done.total, transactions: done.transactions }
+        Done { changes: done.changes, total: done.total, rows: done.rows, transactions: done.transactions }
     }
 }

@@ -155,7 +155,7 @@ impl Applier {
                     if copied.earlier.is_some() {
                         mixed.insert(copied.table.clone(), seen.visible_below);
                     }
-                    setting.progress.table(&copied.table, |t| t.state = TableState::SyncDone);
+                    setting.progress.table(&copied.table, |t| (t.state, (t.rows, t.bytes)) = (TableState::SyncDone, copied.amount));
                     State::Caught { seen, position }
                 }
                 None => State::Init,
@@ -345,7 +345,7 @@ impl Applier {
             Message::Begin { final_lsn, commit_ts, xid } => {
                 let transaction = Transaction { xid: self.reference.widen(xid), commit: final_lsn };
                 self.open = Some(Open { transaction, commit_ts });
-                self.setting.progress.stream(|s| s.applying_since = Some(commit_ts));
+                self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(commit_ts)));
             }
             Message::Commit { end_lsn, .. } => self.finish(end_lsn).await?,
             Message::Relation { oid, schema, name, replica_identity, columns, .. } => {
@@ -393,7 +393,7 @@ impl Applier {
                 self.group.count(&relation.table, operation);
             }
             Verdict::Wait => self.wait(relation.table.clone(), Some(relation), form, payload)?,
-            Verdict::LeaveOut => {}
+            Verdict::LeaveOut => self.setting.progress.settled_rows(1),
         }
         Ok(())
     }
@@ -551,6 +551,7 @@ impl Applier {
     fn count_up(&mut self) {
         let missing = self.session.take_deletes_missing();
         let done = self.group.close();
+        self.setting.progress.settled_rows(done.rows);
         for (table, counts) in done.changes {
             self.setting.progress.table(&table, |t| t.changes.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n));
         }

@@ -206,6 +206,11 @@ fn expect_new(tag: u8) -> Result<()> {
     if tag == b'N' { Ok(()) } else { Err(malformed("a row of an unknown kind")) }
 }
 
+/// Whether a message is a change of one row.
+pub fn is_row(payload: &[u8]) -> bool {
+    matches!(payload.first(), Some(b'I' | b'U' | b'D'))
+}
+
 /// Decodes one message. `streaming` is true between `StreamStart` and `StreamStop`, where data messages begin with an xid.
 pub fn decode(payload: &Bytes, streaming: bool) -> Result<Message<'_>> {
     let mut fields = Fields::new(payload);

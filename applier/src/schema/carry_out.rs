@@ -26,20 +26,19 @@ pub(super) const SETTINGS: &str =
 /// While a stream is applied, `gate` keeps the applier out of each transaction, which then holds one item that reads rows, or some
 /// that do not. Each `then` lets it write.
 ///
-/// `task_key` has its row in `pgrelay_peer.task`. `progress` hears how many of `items` are done, those of earlier runs included.
+/// `task_key` has its row in `pgrelay_peer.task`. `progress` hears which of `items` are made: first those of earlier runs, then each batch.
 /// Errors name the item; what was committed before stays made and marked.
 pub async fn carry_out(
     peer: &mut Client,
     task_key: &str,
     items: &[&Item],
     gate: Option<&Mutex<()>>,
-    progress: &mut (dyn FnMut(usize) + Send),
+    progress: &mut (dyn FnMut(&[&Item]) + Send),
 ) -> Result<()> {
     let marked = marks(peer, task_key, items).await?;
-    let todo = items.iter().copied().filter(|i| !marked.contains(&i.identity));
-    let (last, first): (Vec<&Item>, Vec<&Item>) = todo.partition(|i| i.kind == "event trigger");
-    let mut done = items.len() - first.len() - last.len();
-    progress(done);
+    let (done, todo): (Vec<&Item>, Vec<&Item>) = items.iter().copied().partition(|i| marked.contains(&i.identity));
+    let (last, first): (Vec<&Item>, Vec<&Item>) = todo.into_iter().partition(|i| i.kind == "event trigger");
+    progress(&done);
     for (number, part) in [first, last].into_iter().enumerate() {
         for batch in batches(&part, gate.is_some()) {
             let held = match gate {
@@ -48,8 +47,7 @@ pub async fn carry_out(
             };
             make(peer, task_key, batch).await?;
             drop(held);
-            done += batch.len();
-            progress(done);
+            progress(batch);
         }
         if number == 0 {
             follow_up(peer, task_key, items, &marked).await?;

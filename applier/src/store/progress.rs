@@ -29,10 +29,20 @@ pub struct ProgressRow {
     pub objects_done: Option<i32>,
     /// Objects of the schema to make.
     pub objects_total: Option<i32>,
+    /// Changes of rows that were received and are not on the peer.
+    pub rows_pending: Option<i64>,
+    /// Rows and bytes per second, copied or applied.
+    pub speed: Option<[f64; 2]>,
+    /// Until the rows of all tables are there, in seconds.
+    pub copy_seconds_left: Option<f64>,
+    /// Limits in force, null when none is.
+    pub throttle: serde_json::Value,
+    /// Part of the time in which they keep the task waiting, 0 to 1.
+    pub throttled: Option<f64>,
 }
 
 /// What `table_status` shows of one table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TableRow {
     /// The table, by its names on the source.
     pub table: TableName,
@@ -50,6 +60,10 @@ pub struct TableRow {
     pub bytes_copied: i64,
     /// By the stream: inserts, updates, deletes, truncates.
     pub changes: [i64; 4],
+    /// Indexes and keys on the peer, and how many there will be.
+    pub indexes: [i64; 2],
+    /// Rows and bytes per second while it is copied.
+    pub speed: Option<[f64; 2]>,
 }
 
 impl Store {
@@ -58,6 +72,7 @@ impl Store {
         let text = |lsn: Option<Lsn>| lsn.map(|l| l.to_string());
         let (received, applied, confirmed) = (text(row.received), text(row.applied), text(row.confirmed));
         let on_peer = text(row.on_peer);
+        let throttle = (!row.throttle.is_null()).then_some(&row.throttle);
         let sql = include_str!("../../../sql/store/write_progress.sql");
         self.write(
             "write the progress",
@@ -75,6 +90,12 @@ impl Store {
                 &row.objects_done,
                 &row.objects_total,
                 &on_peer,
+                &row.rows_pending,
+                &row.speed.map(|s| s[0]),
+                &row.speed.map(|s| s[1]),
+                &row.copy_seconds_left,
+                &throttle,
+                &row.throttled,
             ],
         )
         .await
@@ -84,6 +105,7 @@ impl Store {
     /// Writes what `table_status` shows of some tables.
     pub async fn tables(&self, task_id: i64, tables: &[TableRow]) -> Result<()> {
         let numbers = |f: fn(&TableRow) -> i64| tables.iter().map(f).collect::<Vec<i64>>();
+        let speeds = |n: usize| tables.iter().map(|t| t.speed.map(|s| s[n])).collect::<Vec<Option<f64>>>();
         let schemas: Vec<&str> = tables.iter().map(|t| t.table.schema.as_str()).collect();
         let names: Vec<&str> = tables.iter().map(|t| t.table.name.as_str()).collect();
         let states: Vec<&str> = tables.iter().map(|t| t.state).collect();
@@ -105,6 +127,10 @@ impl Store {
                 &numbers(|t| t.changes[1]),
                 &numbers(|t| t.changes[2]),
                 &numbers(|t| t.changes[3]),
+                &numbers(|t| t.indexes[0]),
+                &numbers(|t| t.indexes[1]),
+                &speeds(0),
+                &speeds(1),
             ],
         )
         .await

@@ -12,9 +12,12 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use crate::pg::{
-    Endpoint,
-    replication::{Connection, Frame, Stream},
+use crate::{
+    pg::{
+        Endpoint, pgoutput,
+        replication::{Connection, Frame, Stream},
+    },
+    progress::Progress,
 };
 
 /// Frames in the queue at most.
@@ -49,7 +52,12 @@ pub fn queue() -> (mpsc::Sender<Queued>, mpsc::Receiver<Queued>) {
 }
 
 /// Reads until the connection ends, which is an error, or the applier goes away, which is not.
-pub async fn receive(mut stream: Stream, queue: mpsc::Sender<Queued>, confirmed: watch::Receiver<Lsn>) -> Result<()> {
+pub async fn receive(
+    mut stream: Stream,
+    queue: mpsc::Sender<Queued>,
+    confirmed: watch::Receiver<Lsn>,
+    progress: Arc<Progress>,
+) -> Result<()> {
     let room = Arc::new(Semaphore::new(QUEUE_BYTES));
     let mut period = tokio::time::interval(STATUS_PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -64,7 +72,12 @@ pub async fn receive(mut stream: Stream, queue: mpsc::Sender<Queued>, confirmed:
             }
         };
         match &frame {
-            Frame::Data { wal_start, .. } => status.received = status.received.max(*wal_start),
+            Frame::Data { wal_start, payload, .. } => {
+                status.received = status.received.max(*wal_start);
+                if pgoutput::is_row(payload) {
+                    progress.received_row();
+                }
+            }
             Frame::Keepalive { wal_end, reply_requested } => {
                 status.received = status.received.max(*wal_end);
                 if *reply_requested {

@@ -11,6 +11,7 @@ mod pipeline;
 mod reporter;
 mod requests;
 mod sequences;
+mod speed;
 mod verify;
 mod watch;
 

@@ -25,7 +25,7 @@ use crate::{
     apply::{Applier, CopyMessage, End, Setting as ApplySetting},
     copy::{self, Beside, Job, Setting as CopySetting, Snapshots},
     pg::{Endpoint, server_error},
-    progress::{TableProgress, TableState},
+    progress::{Progress, TableProgress, TableState},
     store::{Event, Level},
     stream::{
         publication::{self, SourceTable},
@@ -40,7 +40,7 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
     let mut source = c.source("snapshot").await?;
     let all = publication::source_tables(&source).await?;
     let tables: Vec<SourceTable> = tables_of(plan, &all).into_iter().filter(|t| !t.partitioned).collect();
-    show(c, tables.iter(), &HashSet::new());
+    show(c, plan, tables.iter(), &HashSet::new());
     let doing = "take the snapshot of the source";
     let failed = |e| server_error(e, doing);
     let transaction = source.build_transaction().isolation_level(tokio_postgres::IsolationLevel::RepeatableRead).read_only(true);
@@ -91,7 +91,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let insert_only: HashSet<TableName> = published.iter().filter(|p| p.insert_only).map(|p| p.table.clone()).collect();
     let unlogged = selected.iter().filter(|t| !t.publishable && !t.partitioned).map(|t| (t.table.clone(), t.oid));
     let known: HashMap<TableName, u32> = published.iter().map(|p| (p.table.clone(), p.oid)).chain(unlogged).collect();
-    show(c, all.iter().filter(|t| known.contains_key(&t.table)), &insert_only);
+    show(c, plan, all.iter().filter(|t| known.contains_key(&t.table)), &insert_only);
 
     let gate = Arc::new(Mutex::new(()));
     // Before it is looked what is there: nothing of an earlier applier is committed after.
@@ -121,7 +121,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let late: Vec<(Job, Lsn)> = late.into_iter().map(|job| (mixed[&job.table], job)).map(|(at, job)| (job, at)).collect();
 
     let mut parts: JoinSet<Result<()>> = JoinSet::new();
-    let streaming = stream(c.source.clone(), c.names.clone(), source_watch::stream_name(c), applier, hear);
+    let streaming = stream(c.source.clone(), c.names.clone(), source_watch::stream_name(c), applier, hear, c.progress());
     let (building, keys) = (copy_setting.clone(), late.clone());
     parts.spawn(async move {
         // Changes are found by keys, so the keys of tables that are there come first.
@@ -179,12 +179,14 @@ async fn stream(
     application_name: String,
     mut applier: Applier,
     mut copies: mpsc::Receiver<CopyMessage>,
+    progress: Arc<Progress>,
 ) -> Result<()> {
     loop {
+        progress.begin_stream();
         let connection = receiver::start(&source, &names, &application_name).await?;
         let (send, mut frames) = receiver::queue();
         let mut receiving = JoinSet::new();
-        receiving.spawn(receiver::receive(connection, send, applier.confirmations()));
+        receiving.spawn(receiver::receive(connection, send, applier.confirmations(), progress.clone()));
         match applier.run(&mut frames, &mut copies).await {
             Ok(End::Rewind) => receiving.shutdown().await,
             Err(error) => {
@@ -281,17 +283,17 @@ fn job(plan: &Plan, table: &TableName, oid: u32, by_key: bool, after: &mut HashM
     Job { table: table.clone(), oid, by_key, after: after.remove(table).unwrap_or_default(), settings }
 }
 
-fn show<'a>(c: &Context, tables: impl Iterator<Item = &'a SourceTable>, insert_only: &HashSet<TableName>) {
+fn show<'a>(c: &Context, plan: &Plan, tables: impl Iterator<Item = &'a SourceTable>, insert_only: &HashSet<TableName>) {
+    let mut indexes: HashMap<&TableName, i64> = HashMap::new();
+    for item in plan.items.iter().filter(|item| item.is_index()) {
+        if let When::AfterTable(table) = &item.when {
+            *indexes.entry(table).or_default() += 1;
+        }
+    }
     for t in tables {
-        let progress = TableProgress {
-            state: TableState::Init,
-            insert_only: insert_only.contains(&t.table),
-            rows_estimated: t.rows_estimated,
-            bytes_estimated: t.bytes_estimated,
-            rows: 0,
-            bytes: 0,
-            changes: [0; 4],
-        };
+        let mut progress = TableProgress::new(TableState::Init, t.rows_estimated, t.bytes_estimated);
+        progress.insert_only = insert_only.contains(&t.table);
+        progress.indexes_total = indexes.get(&t.table).copied().unwrap_or_default();
         c.progress().add_table(&t.table, progress);
     }
 }

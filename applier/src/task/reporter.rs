@@ -1,7 +1,8 @@
 //! Writes how far the task is, and moves it between copying, catching_up and running.
 //!
 //! Lag is measured against the source's own WAL position: each position seen is remembered with its time, and the lag
-//! is the age of the oldest one that is not applied. So an idle source shows none, and no heartbeat table is needed.
+//! is the age of the oldest one that is not applied. So an idle source shows none, and no heartbeat table is needed: the source's
+//! keepalives tell how far its WAL holds nothing for the task, whoever has written it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,10 +13,13 @@ use pgrelay_core::{Lsn, Result, name::TableName, state::Actual};
 use tokio::{sync::watch, time::Instant};
 use tokio_postgres::Client;
 
-use super::context::Context;
+use super::{
+    context::Context,
+    speed::{CopySpeed, Speed},
+};
 use crate::{
     pg::server_error,
-    progress::{StreamProgress, TableProgress},
+    progress::{StreamProgress, TableProgress, TableState},
     store::{Event, Level, ProgressRow, TableRow},
 };
 
@@ -31,8 +35,17 @@ const RUNNING_LAG: Duration = Duration::from_secs(5);
 /// Reports for ever. Without `at_one_position` there is no stream.
 pub async fn run(c: &Context, at_one_position: Option<watch::Receiver<bool>>) -> Result<()> {
     let source = c.source("report").await?;
-    let mut reporter =
-        Reporter { c, last: StreamProgress::default(), written: None, tables: HashMap::new(), lag: Lag::default(), missing_told: false };
+    let mut reporter = Reporter {
+        c,
+        last: StreamProgress::default(),
+        written: None,
+        tables: HashMap::new(),
+        lag: Lag::default(),
+        missing_told: false,
+        streams: at_one_position.is_some(),
+        copy: CopySpeed::default(),
+        passed: Speed::default(),
+    };
     loop {
         let streaming = at_one_position.as_ref().is_some_and(|at| *at.borrow());
         reporter.report(&source, streaming).await?;
@@ -42,7 +55,7 @@ pub async fn run(c: &Context, at_one_position: Option<watch::Receiver<bool>>) ->
 
 /// Writes the tables once, as they are at the end.
 pub async fn write_tables(c: &Context) -> Result<()> {
-    let rows: Vec<TableRow> = c.progress().tables().iter().map(|(t, p)| table_row(t, p)).collect();
+    let rows: Vec<TableRow> = c.progress().tables().iter().map(|(t, p)| table_row(t, p, None)).collect();
     c.store.tables(c.row.id, &rows).await
 }
 
@@ -57,15 +70,23 @@ struct Reporter<'a> {
     c: &'a Context,
     last: StreamProgress,
     written: Option<(Instant, ProgressRow)>,
-    tables: HashMap<TableName, TableProgress>,
+    tables: HashMap<TableName, TableRow>,
     lag: Lag,
     missing_told: bool,
+    streams: bool,
+    copy: CopySpeed,
+    /// Rows and bytes copied, rows and bytes applied, seconds in which a limit of the copy, of the stream was waited for.
+    passed: Speed<6>,
 }
 
 impl Reporter<'_> {
     async fn report(&mut self, source: &Client, streaming: bool) -> Result<()> {
-        self.write_tables().await?;
         let progress = self.c.progress();
+        let tables = progress.tables();
+        self.write_tables(&tables).await?;
+        let (passed, copying) = (self.passed(), tables.iter().any(|(_, p)| p.state < TableState::FinishedCopy));
+        let speed = passed.map(|[rows, bytes, ..]| [rows, bytes]);
+        let left = if copying { self.copy.time_left(Instant::now(), &tables) } else { None };
         let now = progress.stream_now();
         let now_missing = now.deletes_missing;
         let lag = if streaming { Some(self.measure(source, &now).await?) } else { None };
@@ -82,6 +103,11 @@ impl Reporter<'_> {
             on_peer: positive(now.on_peer),
             objects_done: objects.map(|o| o.0),
             objects_total: objects.map(|o| o.1),
+            rows_pending: self.streams.then(|| progress.pending_rows()),
+            speed: if copying { speed } else { passed.map(|[_, _, rows, bytes, ..]| [rows, bytes]) },
+            copy_seconds_left: left.map(|l| l.as_secs_f64()),
+            throttle: self.c.throttle.limits().to_json(),
+            throttled: passed.map(|[.., copy, stream]| copy.max(stream).min(1.0)),
         };
         if self.is_news(&row) {
             self.c.store.progress(self.c.row.id, &row).await?;
@@ -108,8 +134,9 @@ impl Reporter<'_> {
     /// Positions alone move with every write of our own, so they are no news by themselves.
     fn is_news(&self, row: &ProgressRow) -> bool {
         let Some((at, before)) = &self.written else { return true };
-        let changed = (row.lag_bytes, row.oldest_unapplied_commit, row.objects_done)
-            != (before.lag_bytes, before.oldest_unapplied_commit, before.objects_done);
+        let changed = (row.lag_bytes, row.oldest_unapplied_commit, row.objects_done, row.rows_pending, row.speed, &row.throttle)
+            != (before.lag_bytes, before.oldest_unapplied_commit, before.objects_done, before.rows_pending, before.speed, &before.throttle)
+            || percent(row.throttled) != percent(before.throttled);
         changed || row.transactions > 0 || row.changes > 0 || at.elapsed() >= SILENCE
     }
 
@@ -129,15 +156,24 @@ impl Reporter<'_> {
         Ok(behind)
     }
 
-    async fn write_tables(&mut self) -> Result<()> {
-        let changed = |(table, progress): &(TableName, TableProgress)| self.tables.get(table) != Some(progress);
-        let news: Vec<_> = self.c.progress().tables().into_iter().filter(changed).collect();
+    /// Per second, over the last seconds.
+    fn passed(&mut self) -> Option<[f64; 6]> {
+        let passed = self.c.throttle.passed();
+        let sums = [passed.rows_copied, passed.bytes_copied, passed.rows_applied, passed.bytes_applied];
+        let held = [passed.copy_held, passed.stream_held].map(|held| held.as_secs_f64());
+        let [rows_copied, bytes_copied, rows_applied, bytes_applied] = sums.map(|n| n as f64);
+        self.passed.look(Instant::now(), [rows_copied, bytes_copied, rows_applied, bytes_applied, held[0], held[1]])
+    }
+
+    async fn write_tables(&mut self, tables: &[(TableName, TableProgress)]) -> Result<()> {
+        let speeds = self.copy.of_tables(Instant::now(), tables);
+        let rows = tables.iter().map(|(t, p)| table_row(t, p, speeds.get(t).copied()));
+        let news: Vec<TableRow> = rows.filter(|row| self.tables.get(&row.table) != Some(row)).collect();
         if news.is_empty() {
             return Ok(());
         }
-        let rows: Vec<TableRow> = news.iter().map(|(t, p)| table_row(t, p)).collect();
-        self.c.store.tables(self.c.row.id, &rows).await?;
-        self.tables.extend(news);
+        self.c.store.tables(self.c.row.id, &news).await?;
+        self.tables.extend(news.into_iter().map(|row| (row.table.clone(), row)));
         Ok(())
     }
 }
@@ -146,7 +182,12 @@ fn positive(lsn: Lsn) -> Option<Lsn> {
     (lsn > Lsn(0)).then_some(lsn)
 }
 
-fn table_row(table: &TableName, p: &TableProgress) -> TableRow {
+/// What is shown of a share of time.
+fn percent(part: Option<f64>) -> Option<i64> {
+    part.map(|part| (part * 100.0).round() as i64)
+}
+
+fn table_row(table: &TableName, p: &TableProgress, speed: Option<[f64; 2]>) -> TableRow {
     TableRow {
         table: table.clone(),
         state: p.state.word(),
@@ -156,6 +197,8 @@ fn table_row(table: &TableName, p: &TableProgress) -> TableRow {
         rows_copied: p.rows,
         bytes_copied: p.bytes,
         changes: p.changes,
+        indexes: [p.indexes, p.indexes_total],
+        speed,
     }
 }
 

@@ -9,7 +9,10 @@ WITH source AS (
            pg_catalog.count(*) AS tables,
            pg_catalog.count(*) FILTER (WHERE s.state = 'ready') AS tables_ready,
            pg_catalog.sum(s.rows_copied) AS rows_copied,
-           pg_catalog.sum(greatest(s.rows_estimated, s.rows_copied)) AS rows_total,
+           pg_catalog.sum(CASE WHEN s.state IN ('finishedcopy', 'syncdone', 'ready') THEN s.rows_copied
+               ELSE greatest(s.rows_estimated, s.rows_copied) END) AS rows_total,
+           pg_catalog.sum(s.indexes_done) AS indexes_done,
+           pg_catalog.sum(s.indexes_total) AS indexes_total,
            pg_catalog.sum(s.bytes_copied) AS bytes_copied,
            pg_catalog.sum(s.bytes_estimated) AS bytes_estimated,
            -- A table counts by its size; one of unknown size as a page.
@@ -52,6 +55,14 @@ SELECT t.name AS task,
        c.rows_total::bigint AS rows_total,
        c.bytes_copied::bigint AS bytes_copied,
        c.bytes_estimated::bigint AS bytes_estimated,
+       CASE WHEN live.works THEN a.rows_per_second END::bigint AS rows_per_second,
+       CASE WHEN live.works THEN a.bytes_per_second END::bigint AS bytes_per_second,
+       CASE WHEN live.works THEN pg_catalog.date_trunc('second', greatest(interval '0', a.copy_ends_at - pg_catalog.clock_timestamp())) END
+           AS eta,
+       c.indexes_done,
+       c.indexes_total,
+       CASE WHEN live.works THEN a.throttle ELSE nullif(nullif(pg_catalog.jsonb_strip_nulls(t.options -> 'throttle'), '{}'), 'null') END AS throttle,
+       CASE WHEN live.works THEN pg_catalog.round((100 * a.throttled)::numeric, 0) END AS throttled,
        live.lag_bytes,
        CASE
            WHEN NOT t.streams THEN NULL
@@ -59,6 +70,8 @@ SELECT t.name AS task,
            WHEN live.lag_bytes = 0 THEN interval '0'
            ELSE pg_catalog.clock_timestamp() - coalesce(a.oldest_unapplied_commit, a.updated_at)
        END AS lag,
+       CASE WHEN live.works AND t.streams THEN a.rows_pending END AS rows_pending,
+       CASE WHEN t.streams THEN a.oldest_unapplied_commit END AS oldest_unapplied_commit,
        a.received_lsn,
        a.applied_lsn,
        a.confirmed_lsn,
@@ -86,7 +99,8 @@ CROSS JOIN LATERAL (
         WHEN NOT t.streams OR a.applied_lsn IS NULL THEN NULL
         WHEN s.attached AND t.actual IN ('catching_up', 'running') THEN a.lag_bytes
         ELSE greatest(0, s.lsn - a.applied_lsn)::bigint
-    END AS lag_bytes) live;
+    END AS lag_bytes,
+    s.attached AND t.actual IN ('copying', 'catching_up', 'running') AS works) live;
 
 COMMENT ON VIEW pgrelay.task_status IS 'One row per task: how far it is, how far behind, and what is wrong.';
 COMMENT ON COLUMN pgrelay.task_status.task IS 'Name of the task.';
@@ -104,8 +118,17 @@ COMMENT ON COLUMN pgrelay.task_status.rows_copied IS 'Rows copied so far.';
 COMMENT ON COLUMN pgrelay.task_status.rows_total IS 'Rows to copy: the planner''s estimate, or what was copied where that is more.';
 COMMENT ON COLUMN pgrelay.task_status.bytes_copied IS 'Bytes of COPY sent so far.';
 COMMENT ON COLUMN pgrelay.task_status.bytes_estimated IS 'Size of the tables on the source.';
+COMMENT ON COLUMN pgrelay.task_status.rows_per_second IS 'Rows copied, or changes of rows applied once all tables are copied, over the last 5 seconds.';
+COMMENT ON COLUMN pgrelay.task_status.bytes_per_second IS 'Their bytes on the wire.';
+COMMENT ON COLUMN pgrelay.task_status.eta IS 'Time until the rows of all tables are there at this speed; NULL when that cannot be known. Indexes are built meanwhile and may take longer.';
+COMMENT ON COLUMN pgrelay.task_status.indexes_done IS 'Indexes and keys of tables that are on the peer.';
+COMMENT ON COLUMN pgrelay.task_status.indexes_total IS 'Indexes and keys of tables that are built when their rows are there.';
+COMMENT ON COLUMN pgrelay.task_status.throttle IS 'The limits in force; NULL when there are none. While nobody works on the task: those of its options.';
+COMMENT ON COLUMN pgrelay.task_status.throttled IS 'Percent of the last 5 seconds in which a limit kept the copy or the apply waiting: near 100, it is what holds the task back.';
 COMMENT ON COLUMN pgrelay.task_status.lag_bytes IS 'WAL of the source that is not applied yet. Without an applier computed now.';
 COMMENT ON COLUMN pgrelay.task_status.lag IS 'Age of the oldest commit that is not applied; without an applier at most that.';
+COMMENT ON COLUMN pgrelay.task_status.rows_pending IS 'Changes of rows that were received and are not applied.';
+COMMENT ON COLUMN pgrelay.task_status.oldest_unapplied_commit IS 'When the oldest transaction that was received and is not applied was committed; NULL when there is none.';
 COMMENT ON COLUMN pgrelay.task_status.received_lsn IS 'Position up to which changes were received.';
 COMMENT ON COLUMN pgrelay.task_status.applied_lsn IS 'Position up to which changes were applied.';
 COMMENT ON COLUMN pgrelay.task_status.confirmed_lsn IS 'Position up to which the source may remove WAL.';

@@ -14,7 +14,11 @@ SELECT n.nspname::text AS schema_name, c.relname::text AS table_name, c.oid, c.r
            WHEN 'i' THEN EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisreplident AND i.indimmediate AND i.indisvalid)
            ELSE false
        END AS usable,
-       CASE WHEN c.relkind = 'p' THEN 0 ELSE greatest(c.reltuples, 0)::bigint END AS rows_estimated,
+       -- As the planner does: as many rows on a page as ANALYZE has seen, on the pages there are now. -1: it never looked.
+       CASE WHEN c.relkind = 'p' OR pg_catalog.pg_relation_size(c.oid) = 0 THEN 0
+            WHEN c.reltuples < 0 OR c.relpages = 0 THEN -1
+            ELSE c.reltuples / c.relpages * (pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint)
+       END::bigint AS rows_estimated,
        CASE WHEN c.relkind = 'p' THEN 0 ELSE pg_catalog.pg_table_size(c.oid) END AS bytes_estimated,
        coalesce((SELECT pg_catalog.array_agg(a.relid::oid) FROM pg_catalog.pg_partition_ancestors(c.oid) AS a (relid)), '{}') AS ancestors
 FROM pg_catalog.pg_class c

@@ -53,10 +53,10 @@ async fn progress_of_the_copy_is_that_of_its_tables_by_size() {
     client
         .batch_execute(
             "INSERT INTO pgrelay.table_state (task_id, schema_name, table_name, state, insert_only, rows_estimated, bytes_estimated,
-                 rows_copied, bytes_copied, copy_started_at, copy_finished_at)
-             SELECT id, 'shop', t.name, t.state, t.name = 'items', t.estimated, t.size, t.copied, t.copied * 100, now() - interval '10 s', t.done
-             FROM pgrelay.task, (VALUES ('orders', 'datasync', 1000, 3000000, 500, NULL), ('items', 'ready', 10, 1000000, 20, now()),
-                 ('new', 'init', -1, 0, 0, NULL)) t (name, state, estimated, size, copied, done);",
+                 rows_copied, bytes_copied, copy_started_at, copy_finished_at, rows_per_second)
+             SELECT id, 'shop', t.name, t.state, t.name = 'items', t.estimated, t.size, t.copied, t.copied * 100, now() - interval '10 s', t.done, t.speed
+             FROM pgrelay.task, (VALUES ('orders', 'datasync', 1000, 3000000, 500, NULL, 50), ('items', 'ready', 10, 1000000, 20, now(), NULL),
+                 ('new', 'init', -1, 0, 0, NULL, NULL)) t (name, state, estimated, size, copied, done, speed);",
         )
         .await
         .unwrap();
@@ -75,4 +75,32 @@ async fn progress_of_the_copy_is_that_of_its_tables_by_size() {
         "items ready 100.0 20 only INSERT and TRUNCATE are carried: the table has no replica identity, new init 0.0 0, \
          orders datasync 50.0 500 PT10S"
     );
+}
+
+#[tokio::test]
+async fn a_time_left_is_told_only_where_it_is_known() {
+    let (_cluster, client) = source().await;
+    attach(&client).await;
+    client.batch_execute("SELECT pgrelay.start_task('move', 'host=db2', '{shop.*}')").await.unwrap();
+    set_state(&client, "copying", "copy").await;
+    client
+        .batch_execute(
+            "INSERT INTO pgrelay.table_state (task_id, schema_name, table_name, state, rows_estimated, bytes_estimated, rows_copied,
+                 rows_per_second, bytes_per_second)
+             SELECT id, 'shop', t.name, 'datasync', t.estimated, 8192, 600, t.speed, 7000 FROM pgrelay.task,
+                 (VALUES ('known', 1000, 40), ('more', 600, 40), ('never', -1, 40), ('stands', 1000, 0), ('new', 1000, NULL))
+                 t (name, estimated, speed);
+             UPDATE pgrelay.task_actual SET copy_ends_at = clock_timestamp() + interval '90.9 s', rows_per_second = 40, throttled = 0.5,
+                 throttle = '{\"copy_rows_per_s\": 40}'",
+        )
+        .await
+        .unwrap();
+    let tables = "SELECT string_agg(concat_ws(' ', table_name, percent, coalesce(eta::text, '?')), ', ' ORDER BY table_name) FROM pgrelay.table_status";
+    assert_eq!(value(&client, tables).await.unwrap(), "known 60.0 PT10S, more 99.0 ?, never 0.0 ?, new 60.0 ?, stands 60.0 ?");
+    let task = "SELECT concat_ws(' ', eta, rows_per_second, throttled, throttle) FROM pgrelay.task_status";
+    assert_eq!(value(&client, task).await.unwrap(), "PT1M30S 40 50 {\"copy_rows_per_s\": 40}");
+    set_state(&client, "paused", "copy").await;
+    assert_eq!(value(&client, task).await.unwrap(), "", "nobody copies");
+    let moving = "SELECT count(eta) + count(rows_per_second) FROM pgrelay.table_status";
+    assert_eq!(value(&client, &format!("SELECT ({moving})::text")).await.unwrap(), "0");
 }
