@@ -8,6 +8,7 @@ pub mod ddl;
 pub mod error;
 pub mod finding;
 pub mod key_range;
+pub mod large_object;
 pub mod lsn;
 pub mod name;
 pub mod order;

@@ -183,12 +183,19 @@ pub struct Rules<'l> {
     pub peer: Peer<'l>,
     /// Where they come to lie.
     pub tablespaces: Tablespaces,
+    /// Large objects are carried.
+    pub large_objects: bool,
 }
 
 impl Rules<'_> {
     /// Those of a task, for a peer that has everything.
     pub fn of(options: &Options) -> Rules<'static> {
-        Rules { not_movable: options.not_movable, peer: Peer::HasAll, tablespaces: options.tablespaces }
+        Rules {
+            not_movable: options.not_movable,
+            peer: Peer::HasAll,
+            tablespaces: options.tablespaces,
+            large_objects: options.large_objects,
+        }
     }
 }
 
@@ -221,7 +228,9 @@ pub fn plan_by_rules(catalog: &Catalog, selection: &Selection, rules: Rules<'_>)
     findings.extend(settings.findings);
     let items = items::make(&graph, &lookup, &taken, &attached, settings.items, &mut findings);
     let named = |at: &usize| taken[*at] != select::Taken::No;
-    let roles = (0..taken.len()).filter(named).flat_map(|at| graph.nodes[at].roles.iter().cloned()).collect();
+    let large_objects = catalog.others.iter().filter(|o| rules.large_objects && o.kind == "large objects");
+    let roles = (0..taken.len()).filter(named).flat_map(|at| &graph.nodes[at].roles);
+    let roles = roles.chain(large_objects.flat_map(|o| &o.roles)).cloned().collect();
     let low_level = (0..taken.len()).filter(named).map(|at| &graph.nodes[at]).filter(|n| n.low_level.is_some());
     let low_level = low_level.map(|n| n.identity.clone()).collect();
     let extensions = extensions.iter().filter(|(_, taken)| *taken).map(|(x, _)| (x.object.name.clone(), x.version.clone())).collect();
@@ -236,7 +245,8 @@ pub fn plan_by_rules(catalog: &Catalog, selection: &Selection, rules: Rules<'_>)
         }
     };
     if selection.include.contains(&Pattern::All) {
-        findings.extend(catalog.others.iter().map(attach::not_carried));
+        let left = catalog.others.iter().filter(|o| !(rules.large_objects && o.kind == "large objects"));
+        findings.extend(left.map(attach::not_carried));
     }
     Plan { items, findings, roles, extensions, low_level, left_out, tablespaces, conditions: settings.conditions }
 }

@@ -72,3 +72,14 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.copy_run (
     run bigint NOT NULL
 );
 COMMENT ON TABLE pgrelay_peer.copy_run IS 'Counts the times the copy of a task was begun. Each chunk''s transaction locks the row and wants its own number there, so none of an earlier applier is committed after a later one has looked.';
+
+CREATE TABLE IF NOT EXISTS pgrelay_peer.large_objects (
+    task_key text PRIMARY KEY REFERENCES pgrelay_peer.task ON DELETE CASCADE,
+    upto oid NOT NULL DEFAULT 0,
+    partial oid,
+    objects bigint NOT NULL DEFAULT 0,
+    bytes bigint NOT NULL DEFAULT 0,
+    finished boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE pgrelay_peer.large_objects IS 'How far the copy of large objects has come, moved in the transactions that write them: those up to the OID upto are here.';
+COMMENT ON COLUMN pgrelay_peer.large_objects.partial IS 'One that is written in several transactions and not here in full: it begins again after a crash, and goes away with the task.';

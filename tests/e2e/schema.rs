@@ -12,7 +12,8 @@ use pgrelay_tests::{Cluster, ClusterOptions};
 
 const PEER_TABLES: &str = include_str!("../../sql/peer/create.sql");
 const KEY: &str = "schema_test";
-const EVERYTHING: Rules = Rules { not_movable: NotMovable::Report, peer: Peer::HasAll, tablespaces: Tablespaces::Ignore };
+const EVERYTHING: Rules =
+    Rules { not_movable: NotMovable::Report, peer: Peer::HasAll, tablespaces: Tablespaces::Ignore, large_objects: false };
 
 /// One server; source and peer are two of its databases, so that both see the same roles.
 async fn server() -> Cluster {

@@ -12,7 +12,8 @@ use crate::process::{as_client, bindir, run};
 
 const PEER_TABLES: &str = include_str!("../../sql/peer/create.sql");
 const KEY: &str = "schema_test";
-const EVERYTHING: Rules<'_> = Rules { not_movable: NotMovable::Report, peer: Peer::HasAll, tablespaces: Tablespaces::Ignore };
+const EVERYTHING: Rules<'_> =
+    Rules { not_movable: NotMovable::Report, peer: Peer::HasAll, tablespaces: Tablespaces::Ignore, large_objects: false };
 
 /// Moves everything of database `from` into a new database `to`, without rows.
 ///

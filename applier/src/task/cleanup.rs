@@ -67,6 +67,10 @@ async fn clean_peer(peer: &mut Client, key: &str) -> Result<()> {
         transaction.query_one("SELECT pg_catalog.to_regclass('pgrelay_peer.task') IS NOT NULL", &[]).await.map_err(failed)?.get(0);
     if there {
         transaction.batch_execute(LOCK_OWN_SCHEMA).await.map_err(failed)?;
+        // Nothing half-made stays.
+        let partial = "SELECT pg_catalog.lo_unlink(m.oid) FROM pgrelay_peer.large_objects l \
+                       JOIN pg_catalog.pg_largeobject_metadata m ON m.oid = l.partial WHERE l.task_key = $1";
+        transaction.execute(partial, &[&key]).await.map_err(failed)?;
         transaction.execute("DELETE FROM pgrelay_peer.task WHERE task_key = $1", &[&key]).await.map_err(failed)?;
         let last = transaction.query("SELECT FROM pgrelay_peer.task LIMIT 1", &[]).await.map_err(failed)?.is_empty();
         if last {

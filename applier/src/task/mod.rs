@@ -6,6 +6,7 @@
 mod cleanup;
 mod context;
 mod lacks;
+mod large_objects;
 mod moving;
 mod pipeline;
 mod reporter;

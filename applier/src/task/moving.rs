@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_postgres::Client;
 
-use super::{context::Context, pipeline, reporter, sequences::Positions, watch as source_watch};
+use super::{context::Context, large_objects, pipeline, reporter, sequences::Positions, watch as source_watch};
 use crate::{
     apply::{Applier, CopyMessage, End, Setting as ApplySetting},
     copy::{self, Beside, Job, Setting as CopySetting, Snapshots},
@@ -60,6 +60,9 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
         never = reporter::run(c, None) => never?,
     }
     transaction.rollback().await.map_err(failed)?;
+    if options.large_objects {
+        Box::pin(large_objects::carry(c, true)).await?;
+    }
     let mut peer = c.peer("schema").await?;
     let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::AfterAll).collect();
     c.carry_out(&mut peer, &items, None).await?;
@@ -136,7 +139,8 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
         copied.send_replace(true);
         Ok(())
     });
-    let finishing = finish_schema(c, plan, gate, at_one_position.clone(), all_copied);
+    // On the heap: a thread\'s stack is small for so many parts in one another.
+    let finishing = Box::pin(finish_schema(c, plan, options.large_objects, gate, at_one_position.clone(), all_copied));
     let watching = source_watch::run(c, &known, plan.left_out());
     let beside = async { tokio::try_join!(finishing, reporter::run(c, Some(at_one_position)), watching).map(drop) };
     tokio::pin!(beside);
@@ -202,6 +206,7 @@ async fn stream(
 async fn finish_schema(
     c: &Context,
     plan: &Plan,
+    large: bool,
     gate: Arc<Mutex<()>>,
     mut at_one_position: watch::Receiver<bool>,
     mut all_copied: watch::Receiver<bool>,
@@ -211,6 +216,10 @@ async fn finish_schema(
         return std::future::pending().await;
     }
     c.stage("stream").await?;
+    // Before what may read them, such as a materialized view.
+    if large {
+        Box::pin(large_objects::carry(c, true)).await?;
+    }
     let mut peer = c.peer("schema").await?;
     let key = &c.names.origin;
     if !pipeline::is_done(&peer, key, "post_data_done").await? {

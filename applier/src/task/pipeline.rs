@@ -13,7 +13,7 @@ use pgrelay_core::{
 };
 use tokio_postgres::{Client, Transaction};
 
-use super::{cleanup, context::Context, lacks, moving, reporter};
+use super::{cleanup, context::Context, lacks, large_objects, moving, reporter};
 use crate::{
     apply,
     pg::server_error,
@@ -98,11 +98,14 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
     drop(peer);
     match options.stages {
         Stages { copy: false, .. } => {
+            if options.large_objects {
+                Box::pin(large_objects::carry(c, false)).await?;
+            }
             create_post_data(c, &plan).await?;
             reporter::write_objects(c).await?;
         }
-        Stages { stream: false, .. } => moving::copy_only(c, options, &plan).await?,
-        _ => moving::copy_and_stream(c, options, &plan).await?,
+        Stages { stream: false, .. } => Box::pin(moving::copy_only(c, options, &plan)).await?,
+        _ => Box::pin(moving::copy_and_stream(c, options, &plan)).await?,
     }
     cleanup::run(c).await?;
     Ok(Outcome::Finished)

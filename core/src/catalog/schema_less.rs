@@ -199,6 +199,9 @@ pub struct Label(pub u32, pub u32, pub i32, pub String, pub String, pub String);
 pub struct Other {
     pub kind: String,
     pub name: String,
+    /// Roles that it needs.
+    #[serde(default)]
+    pub roles: Vec<String>,
 }
 
 /// A row of pg_depend: class, oid, sub, referenced class, oid, sub, type.

@@ -156,6 +156,8 @@ pub struct ReplicationFacts {
     pub sees_all_sessions: bool,
     /// Large objects in the database.
     pub large_objects: i64,
+    /// Those that the role may not read.
+    pub large_objects_unreadable: i64,
     /// Membership in `pgrelay_applier`; `None` when there is no such role.
     pub applier_member: Option<bool>,
     /// The slot of this task, set by who gathers.
@@ -322,6 +324,8 @@ pub struct PeerRights {
     pub roles: Vec<PeerRole>,
     /// Extensions that the server can create or has.
     pub extensions: Vec<ExtensionFacts>,
+    /// The database holds large objects.
+    pub large_objects: bool,
     /// Tablespaces in which the role may create.
     pub tablespaces: BTreeSet<String>,
     /// Event triggers that are not disabled and not pgrelay's.

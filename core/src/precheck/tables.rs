@@ -107,19 +107,50 @@ pub(super) fn foreign_tables(facts: &Facts, out: &mut Vec<Finding>) {
 pub(super) fn large_objects(facts: &Facts, out: &mut Vec<Finding>) {
     const ITEM: &str = "large_objects";
     let count = facts.source.replication.large_objects;
-    if !facts.options.stages.copy {
+    if !facts.options.stages.copy && !facts.options.large_objects {
         return;
     }
-    out.push(if count == 0 {
-        ok(ITEM, SOURCE, "the database holds no large object")
-    } else {
-        warning(
+    if count == 0 {
+        return out.push(ok(ITEM, SOURCE, "the database holds no large object"));
+    }
+    if !facts.options.large_objects {
+        return out.push(warning(
             ITEM,
             SOURCE,
             format!("the database holds {count} large objects, which are not carried"),
-            "Carry them apart while nothing writes to them, for example with pg_dump --blobs, or acknowledge.",
-        )
-    });
+            "Give the option large_objects, carry them apart with pg_dump --blobs, or acknowledge.",
+        ));
+    }
+    let unreadable = facts.source.replication.large_objects_unreadable;
+    let role = quote_ident(&facts.source.server.role.name);
+    if unreadable > 0 && facts.options.stages.copy {
+        out.push(error(
+            ITEM,
+            SOURCE,
+            format!("role {role} may not read {unreadable} of {count} large objects"),
+            format!("GRANT SELECT ON LARGE OBJECT … TO {role}; or make the role a member of their owners"),
+        ));
+        return;
+    }
+    if let Ok(peer) = &facts.peer
+        && peer.rights.large_objects
+        && peer.made.is_empty()
+        && peer.copied.is_empty()
+    {
+        out.push(error(
+            ITEM,
+            PEER,
+            "the peer holds large objects already, and the source's come with the numbers that they have",
+            "SELECT lo_unlink(oid) FROM pg_largeobject_metadata; -- on the peer, if nobody needs them there",
+        ));
+        return;
+    }
+    out.push(warning(
+        ITEM,
+        SOURCE,
+        format!("the {count} large objects are carried as they are when the copy comes to them; what is written to them later is not"),
+        "Write to none from then on, or carry those by hand after the move, and acknowledge.",
+    ));
 }
 
 /// Without the option no more than a note: the peer's default tablespace takes everything.

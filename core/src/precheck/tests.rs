@@ -45,7 +45,7 @@ fn well() -> Facts {
     let replication = serde_json::from_value(json!({
         "wal_level": "logical", "max_replication_slots": 2, "slots": [{"name": "other", "active_pid": 7}], "max_wal_senders": 2,
         "walsenders": [7], "max_slot_wal_keep_size": -1, "wal_sender_timeout": 60000, "synchronous_standby_names": "", "idle_replication_slot_timeout": null,
-        "prepared": [], "transactions": [], "sees_all_sessions": true, "large_objects": 0, "applier_member": true,
+        "prepared": [], "transactions": [], "sees_all_sessions": true, "large_objects": 0, "large_objects_unreadable": 0, "applier_member": true,
         "own_slot": "own"
     }));
     let rights = serde_json::from_value(json!({
@@ -53,7 +53,7 @@ fn well() -> Facts {
         "origin_limit_setting": "max_replication_slots", "origin_limit": 10,
         "roles": [{"name": "ann", "can_set": true}, {"name": "bob", "can_set": false}],
         "extensions": [{"name": "citext", "default_version": "1.6", "installed_version": null, "creatable": true}],
-        "tablespaces": [], "event_triggers": [], "own_schema": "absent"
+        "large_objects": false, "tablespaces": [], "event_triggers": [], "own_schema": "absent"
     }));
     Facts {
         source: SourceFacts {
@@ -328,7 +328,17 @@ fn tables_without_replica_identity() {
 fn what_is_carried_in_part() {
     warning("unlogged_tables", "SET LOGGED", |f| f.source.tables[0].persistence = 'u');
     warning("foreign_tables", "exclude", |f| f.source.tables[0].kind = 'f');
-    warning("large_objects", "pg_dump", |f| f.source.replication.large_objects = 3);
+    warning("large_objects", "large_objects", |f| f.source.replication.large_objects = 3);
+    let chosen = |f: &mut Facts| (f.options.large_objects, f.source.replication.large_objects) = (true, 3);
+    warning("large_objects", "after the move", chosen);
+    error("large_objects", "GRANT SELECT", |f| {
+        chosen(f);
+        f.source.replication.large_objects_unreadable = 1;
+    });
+    error("large_objects", "on the peer", |f| {
+        chosen(f);
+        peer(f).rights.large_objects = true;
+    });
     nothing(|f| f.source.tables[0].tablespace = Some("fast".into()));
     let trigger = |always| vec![ReplicaTrigger { name: "t".into(), always }];
     warning("replica_triggers", "ENABLE TRIGGER \"t\"", |f| f.source.tables[0].replica_triggers = trigger(true));

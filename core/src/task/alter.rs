@@ -39,12 +39,14 @@ impl Options {
             copy_chunk_mb: _,
             throttle: _,
             tablespaces,
+            large_objects,
         } = self;
         let same = [
             ("stages", *stages == other.stages),
             ("keyless", *keyless == other.keyless),
             ("not_movable", *not_movable == other.not_movable),
             ("tablespaces", *tablespaces == other.tablespaces),
+            ("large_objects", *large_objects == other.large_objects),
         ];
         same.into_iter().filter_map(|(key, same)| (!same).then_some(key)).collect()
     }

@@ -68,6 +68,8 @@ pub struct Options {
     pub throttle: Throttle,
     /// `tablespaces`: "ignore", "keep".
     pub tablespaces: Tablespaces,
+    /// `large_objects`: they are carried as they are when the copy comes to them.
+    pub large_objects: bool,
 }
 
 impl Default for Options {
@@ -83,12 +85,13 @@ impl Default for Options {
             copy_chunk_mb: 256,
             throttle: Throttle::default(),
             tablespaces: Tablespaces::Ignore,
+            large_objects: false,
         }
     }
 }
 
 /// The options that can be set today, as they stand in `docs/settings.md`.
-pub const KNOWN_OPTIONS: [&str; 10] = [
+pub const KNOWN_OPTIONS: [&str; 11] = [
     "stages",
     "keyless",
     "not_movable",
@@ -99,6 +102,7 @@ pub const KNOWN_OPTIONS: [&str; 10] = [
     "copy_chunk_mb",
     "throttle",
     "tablespaces",
+    "large_objects",
 ];
 
 /// Options that are designed but not built, each with the one value, if any, that is what pgrelay does today.
@@ -137,6 +141,7 @@ impl Options {
                 "copy_chunk_mb" => options.copy_chunk_mb = integer(key, value, 1, 1 << 20)?,
                 "throttle" => options.throttle = Throttle::from_json(value)?,
                 "tablespaces" => options.tablespaces = tablespaces(value)?,
+                "large_objects" => options.large_objects = boolean(key, value)?,
                 _ => planned(key, value)?,
             }
         }
@@ -259,7 +264,7 @@ mod tests {
         let options = read(
             r#"{"stages": ["copy"], "keyless": "full", "not_movable": "skip", "retry_connection_minutes": 20,
                 "retry_other_minutes": 19, "acknowledge_warnings": true, "copy_jobs": 64, "copy_chunk_mb": 1,
-                "throttle": {"copy_mb_per_s": 2}, "tablespaces": "keep"}"#,
+                "throttle": {"copy_mb_per_s": 2}, "tablespaces": "keep", "large_objects": true}"#,
         )
         .expect("valid");
         let stages = Stages { schema: false, copy: true, stream: false };
@@ -276,6 +281,7 @@ mod tests {
             copy_chunk_mb: 1,
             throttle: Throttle { copy_bytes: Some(2e6), ..Throttle::default() },
             tablespaces: Tablespaces::Keep,
+            large_objects: true,
         };
         assert_eq!(options, expected);
         assert_eq!(read("{}").expect("valid"), Options::default());

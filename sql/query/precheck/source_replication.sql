@@ -34,6 +34,14 @@ SELECT pg_catalog.jsonb_build_object(
                 AND a.pid <> pg_catalog.pg_backend_pid()), '[]'),
         'sees_all_sessions', pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'),
         'large_objects', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata),
+        'large_objects_unreadable', (
+            SELECT pg_catalog.count(*)
+            FROM pg_catalog.pg_largeobject_metadata m
+            WHERE NOT pg_catalog.pg_has_role(m.lomowner, 'USAGE')
+                AND pg_catalog.current_setting('lo_compat_privileges') <> 'on'
+                AND NOT EXISTS (
+                    SELECT FROM pg_catalog.aclexplode(m.lomacl) g
+                    WHERE g.privilege_type = 'SELECT' AND (g.grantee = 0 OR pg_catalog.pg_has_role(g.grantee, 'USAGE')))),
         'applier_member', (
             SELECT pg_catalog.pg_has_role(r.oid, 'USAGE')
             FROM pg_catalog.pg_roles r
