@@ -95,3 +95,23 @@ async fn without_the_copy_large_objects_are_made_empty() {
     both(&pair, METADATA).await;
     assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM pg_largeobject").await.trim(), "0");
 }
+
+#[tokio::test]
+async fn a_task_carries_no_large_object_that_its_maker_may_not_read() {
+    let sql = "SELECT lo_from_bytea(50001, 'open'), lo_from_bytea(50002, 'secret'); GRANT SELECT ON LARGE OBJECT 50001 TO PUBLIC;
+        CREATE ROLE dba; CREATE TABLE t (id int PRIMARY KEY); GRANT SELECT ON t TO dba";
+    let pair = pair(sql).await;
+    pair.source.psql(DB, "GRANT pgrelay_admin TO dba").await;
+    pair.peer.psql(DB, "CREATE ROLE dba").await;
+    let start = format!(
+        "SET ROLE dba; SELECT pgrelay.start_task('move', '{}', options => '{{\"large_objects\": true, \"stages\": [\"schema\", \"copy\"]}}')",
+        pair.peer.dsn(DB)
+    );
+    pair.source.psql(DB, &start).await;
+    pair.wait_for_state("precheck_failed", MINUTE).await;
+    let finding = pair.source.psql(DB, "SELECT string_agg(message, '; ') FROM pgrelay.finding WHERE item = 'owner_select'").await;
+    assert_eq!(finding.trim(), "role \"dba\", which made the task, may not read 1 large objects");
+    pair.source.psql(DB, "GRANT SELECT ON LARGE OBJECT 50002 TO dba; SELECT pgrelay.resume_task('move')").await;
+    pair.wait_for_state("finished", MINUTE).await;
+    both(&pair, CONTENTS).await;
+}

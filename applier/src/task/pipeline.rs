@@ -190,7 +190,21 @@ async fn owner_may_read(c: &Context, plan: &Plan) -> Result<Vec<Finding>> {
         message: format!("role \"{}\", which made the task, may not read the table", c.row.owner),
         fix: Some(format!("Grant SELECT on it to role \"{}\", or leave it out with exclude.", c.row.owner)),
     };
-    Ok(c.store.unreadable(&c.row, &tables).await?.iter().map(finding).collect())
+    let mut findings: Vec<Finding> = c.store.unreadable(&c.row, &tables).await?.iter().map(finding).collect();
+    let options = c.row.options()?;
+    if options.large_objects && options.stages.copy {
+        let sql = include_str!("../../../sql/store/unreadable_large_objects.sql");
+        let row = c.store.client().query_one(sql, &[&c.row.owner]).await;
+        let count: i64 = row.map_err(|e| server_error(e, "look at the large objects"))?.get(0);
+        findings.extend((count > 0).then(|| Finding {
+            item: "owner_select",
+            severity: Severity::Error,
+            object: "large objects".to_owned(),
+            message: format!("role \"{}\", which made the task, may not read {count} large objects", c.row.owner),
+            fix: Some(format!("Grant SELECT on them to role \"{}\", or leave them out with the option large_objects.", c.row.owner)),
+        }));
+    }
+    Ok(findings)
 }
 
 /// The precheck of a start: an error when the task must not begin, else what the peer lacks and the plan.
