@@ -68,6 +68,17 @@ async fn a_view_that_reads_itself_arrives() {
 }
 
 #[tokio::test]
+async fn a_generated_column_whose_function_calls_into_a_circle_of_functions_arrives() {
+    same(
+        "CREATE FUNCTION b_one(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN IF n > 0 THEN RETURN public.z_two(n - 1); END IF; RETURN 0; END';
+        CREATE FUNCTION z_two(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN IF n > 0 THEN RETURN public.b_one(n - 1); END IF; RETURN 0; END';
+        CREATE FUNCTION c_calls(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT public.b_one(5)';
+        CREATE TABLE t (id int, g int GENERATED ALWAYS AS (c_calls(id)) STORED); INSERT INTO t VALUES (1)",
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_table_whose_column_has_the_type_of_a_materialized_view_over_it_arrives() {
     let server = same(
         "CREATE SCHEMA \"S.1\"; CREATE TABLE \"S.1\".\"Größe\" (id int NOT NULL, w text) PARTITION BY RANGE (id);

@@ -264,7 +264,8 @@ fn unbreakable(one: &str, other: &str) -> Finding {
 }
 
 /// Functions that call each other in their bodies may come in any order, but whoever runs one of them when it is made, such
-/// as a table with a generated column, runs them all: it waits for each, unless that one needs it to be there first.
+/// as a table with a generated column, runs them all: it waits for each, unless that one needs it to be there first. So does a
+/// function whose body calls one of them, for those that run it in turn.
 fn wait_for_whole_circles(draft: &Draft<'_>, edges: &mut Vec<Edge>) {
     let count = draft.nodes.len();
     let is_function = |at: usize| draft.nodes[at].rank == rank::FUNCTION;
@@ -278,7 +279,7 @@ fn wait_for_whole_circles(draft: &Draft<'_>, edges: &mut Vec<Edge>) {
         }
     }
     for group in order::cycles(&calls) {
-        let callers: Vec<Edge> = edges.iter().filter(|e| !e.soft && group.contains(&e.to) && !group.contains(&e.from)).copied().collect();
+        let callers: Vec<Edge> = edges.iter().filter(|e| group.contains(&e.to) && !group.contains(&e.from)).copied().collect();
         for caller in callers {
             let others = group.iter().filter(|&&other| other != caller.to && !reaches(&hard, other, caller.from));
             edges.extend(others.map(|&to| Edge { to, ..caller }));
