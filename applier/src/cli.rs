@@ -31,9 +31,12 @@ pub enum Command {
         /// The database in which the extension is.
         #[arg(long, value_name = "CONNINFO", env = "PGRELAY_SOURCE", hide_env_values = true)]
         source: String,
-        /// Draw again every second until ended.
+        /// Draw again every second until ended by SIGTERM or SIGINT (Ctrl-C).
         #[arg(long)]
         watch: bool,
+        /// Print a JSON array of the tasks, each with its tables, instead: on one line, or with --watch a line every second.
+        #[arg(long)]
+        json: bool,
         /// Only this task.
         task: Option<String>,
     },

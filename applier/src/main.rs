@@ -40,9 +40,10 @@ async fn run(arguments: Arguments) -> Result<()> {
             telemetry::start(log_format, &log_level)?;
             supervisor::run(&source, shutdown()?).await
         }
-        Command::Status { source, watch, task } => {
+        Command::Status { source, watch, json, task } => {
             conninfo::check_source(&source)?;
-            status::run(&source, watch, task.as_deref()).await
+            let form = if json { status::Form::Json } else { status::Form::Picture };
+            status::run(&source, watch, form, task.as_deref(), shutdown()?).await
         }
     }
 }

@@ -18,10 +18,24 @@ mod split;
 mod table;
 mod worker;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName, plan::Item, task::Names};
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use pgrelay_core::{
+    Error, Lsn, Result,
+    error::Kind,
+    name::TableName,
+    plan::Item,
+    task::{Names, Options},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
 
 use self::{board::Board, worker::Worker};
 pub use self::{
@@ -83,14 +97,27 @@ pub struct Setting {
     pub beside: Option<Beside>,
     /// Which copy of the task this is (`fence`).
     pub run: i64,
-    /// Bytes of a chunk.
-    pub chunk_bytes: i64,
-    /// How many copy at the same time.
-    pub workers: u32,
-    /// For how long tables that cannot be copied are tried again.
-    pub retry: Duration,
+    /// The task's options, as they are at each moment.
+    pub options: watch::Receiver<Options>,
     /// How fast rows may go to the peer.
     pub throttle: Arc<Throttle>,
+}
+
+impl Setting {
+    /// Bytes of a chunk.
+    fn chunk_bytes(&self) -> i64 {
+        i64::from(self.options.borrow().copy_chunk_mb) << 20
+    }
+
+    /// How many copy at the same time.
+    fn workers(&self) -> u32 {
+        self.options.borrow().copy_jobs
+    }
+
+    /// For how long tables that cannot be copied are tried again.
+    fn retry(&self) -> Duration {
+        Duration::from_secs(60 * u64::from(self.options.borrow().retry_other_minutes))
+    }
 }
 
 /// First wait before tables that could not be copied are tried again; doubled each time up to `LONGEST_WAIT`.
@@ -106,12 +133,12 @@ pub async fn run(setting: &Setting, jobs: Vec<Job>) -> Result<()> {
     let sizes: HashMap<TableName, i64> = setting.progress.tables().into_iter().map(|(t, p)| (t, p.bytes_estimated)).collect();
     // An extension's table is compared by rules of its own, so it is not with others.
     let size = |job: &Job| sizes.get(&job.table).copied().unwrap_or_default().max(job.settings.as_ref().map_or(0, |_| lots::SMALL + 1));
-    let lots = lots::lots(jobs.into_iter().map(|job| (size(&job), job)).collect(), setting.workers as usize);
+    let lots = lots::lots(jobs.into_iter().map(|job| (size(&job), job)).collect(), setting.workers() as usize);
     let mut failed = round(setting, lots).await?;
     let (mut since, mut wait) = (Instant::now(), FIRST_WAIT);
     let mut told = HashMap::new();
     while let Some((job, first)) = failed.first() {
-        if since.elapsed() > setting.retry {
+        if since.elapsed() > setting.retry() {
             let message = format!("{} table(s) could not be copied, the first is \"{}\": {}", failed.len(), job.table, first.message);
             let (_, mut first) = failed.swap_remove(0);
             first.message = message;
@@ -136,14 +163,25 @@ pub async fn run(setting: &Setting, jobs: Vec<Job>) -> Result<()> {
 /// Tries each lot once: the tables that could not be copied.
 async fn round(setting: &Setting, lots: Vec<Vec<Job>>) -> Result<Vec<(Job, Error)>> {
     let board = Arc::new(Board::new(lots));
-    let mut set = JoinSet::new();
-    for number in 0..setting.workers {
-        set.spawn(Worker { setting: setting.clone(), number, board: board.clone() }.run());
+    let (mut set, mut numbers, mut options) = (JoinSet::new(), HashSet::new(), setting.options.clone());
+    let mut jobs = options.borrow_and_update().copy_jobs;
+    loop {
+        for number in (0..jobs).filter(|number| numbers.insert(*number)) {
+            let worker = Worker { setting: setting.clone(), number, board: board.clone() };
+            set.spawn(async move { worker.run().await.map(|()| number) });
+        }
+        // Those who are too many leave by themselves, and are not missed until more are asked for.
+        jobs = tokio::select! {
+            ended = set.join_next() => match ended {
+                Some(ended) => {
+                    numbers.remove(&ended.map_err(|e| Error::new(Kind::Internal, "a copy worker ended by itself").caused_by(e))??);
+                    0
+                }
+                None => return Ok(board.take_failed()),
+            },
+            Ok(()) = options.changed() => options.borrow_and_update().copy_jobs,
+        };
     }
-    while let Some(ended) = set.join_next().await {
-        ended.map_err(|e| Error::new(Kind::Internal, "a copy worker ended by itself").caused_by(e))??;
-    }
-    Ok(board.take_failed())
 }
 
 /// Builds what is left for tables that an earlier try has copied under several snapshots, each with the position from which on

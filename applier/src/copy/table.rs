@@ -90,8 +90,8 @@ async fn look_how(hands: &mut Hands<'_>, job: &Job) -> Result<Cutting> {
     let facts = cut::facts(hands.source, table, job.oid).await?;
     let mut marks = marks::of_table(hands.marks, &s.names.origin, table).await?;
     let mut limits = Limits {
-        chunk_bytes: s.chunk_bytes,
-        workers: s.workers,
+        chunk_bytes: s.chunk_bytes(),
+        workers: s.workers(),
         by_key: job.by_key && matches!(s.snapshots, Snapshots::Own(_)),
         by_page: s.exact,
     };

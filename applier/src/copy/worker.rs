@@ -33,11 +33,11 @@ struct Sessions {
 }
 
 impl Worker {
-    /// Works. An error that is of one table only goes to the board.
+    /// Works, until there is nothing to do or fewer are wanted. An error that is of one table only goes to the board.
     pub async fn run(self) -> Result<()> {
         let mut refused = HashSet::new();
         let mut sessions = None;
-        while let Some(work) = self.board.next(&refused).await {
+        while let Some(work) = self.next(&refused).await {
             let open = match sessions.take() {
                 Some(open) => open,
                 None => self.connect().await?,
@@ -52,6 +52,16 @@ impl Worker {
             };
         }
         Ok(())
+    }
+
+    /// What to do next; none: nothing any more.
+    async fn next(&self, refused: &HashSet<u32>) -> Option<Work> {
+        let mut options = self.setting.options.clone();
+        tokio::select! {
+            biased;
+            Ok(_) = options.wait_for(|o| o.copy_jobs <= self.number) => None,
+            work = self.board.next(refused) => work,
+        }
     }
 
     async fn connect(&self) -> Result<Sessions> {

@@ -268,9 +268,7 @@ async fn copy_setting(c: &Context, options: &Options, snapshots: Snapshots, besi
         snapshots,
         beside,
         run: copy::begin(&peer, &c.names.origin).await?,
-        chunk_bytes: i64::from(options.copy_chunk_mb) << 20,
-        workers: options.copy_jobs,
-        retry: Duration::from_secs(60 * u64::from(options.retry_other_minutes)),
+        options: c.live.clone(),
         throttle: c.throttle.clone(),
     })
 }

@@ -57,7 +57,7 @@ SELECT t.name AS task,
        c.bytes_estimated::bigint AS bytes_estimated,
        CASE WHEN live.works THEN a.rows_per_second END::bigint AS rows_per_second,
        CASE WHEN live.works THEN a.bytes_per_second END::bigint AS bytes_per_second,
-       CASE WHEN live.works THEN pg_catalog.date_trunc('second', greatest(interval '0', a.copy_ends_at - pg_catalog.clock_timestamp())) END
+       CASE WHEN live.works AND a.copy_ends_at IS NOT NULL THEN pg_catalog.date_trunc('second', greatest(interval '0', a.copy_ends_at - pg_catalog.clock_timestamp())) END
            AS eta,
        c.indexes_done,
        c.indexes_total,

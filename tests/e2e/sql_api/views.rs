@@ -99,6 +99,8 @@ async fn a_time_left_is_told_only_where_it_is_known() {
     assert_eq!(value(&client, tables).await.unwrap(), "known 60.0 PT10S, more 99.0 ?, never 0.0 ?, new 60.0 ?, stands 60.0 ?");
     let task = "SELECT concat_ws(' ', eta, rows_per_second, throttled, throttle) FROM pgrelay.task_status";
     assert_eq!(value(&client, task).await.unwrap(), "PT1M30S 40 50 {\"copy_rows_per_s\": 40}");
+    client.batch_execute("UPDATE pgrelay.task_actual SET copy_ends_at = NULL").await.unwrap();
+    assert_eq!(value(&client, task).await.unwrap(), "40 50 {\"copy_rows_per_s\": 40}");
     set_state(&client, "paused", "copy").await;
     assert_eq!(value(&client, task).await.unwrap(), "", "nobody copies");
     let moving = "SELECT count(eta) + count(rows_per_second) FROM pgrelay.table_status";
