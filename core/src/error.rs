@@ -35,6 +35,8 @@ pub enum Kind {
     Conflict,
     /// The server refused a row or statement for another reason; its SQLSTATE is in the detail.
     Rejected,
+    /// It was tried again for as long as the task's options allow.
+    GivenUp,
     /// A table's shape on the two sides differs, or a new, dropped or rewritten table was found.
     ShapeChanged,
     /// The slot, origin or lineage is not the one this task made: going on could lose rows.
@@ -75,6 +77,7 @@ impl Kind {
             Kind::Configuration => ("55000", Operator),
             Kind::Conflict => ("23000", Never),
             Kind::Rejected => ("58000", Operator),
+            Kind::GivenUp => ("58000", Never),
             Kind::ShapeChanged => ("55000", Operator),
             Kind::PositionLost => ("55000", Never),
             Kind::Timeout => ("57014", Operator),

@@ -26,6 +26,16 @@ impl Snapshot {
         xid.0 < self.xmin || (xid.0 < self.xmax && self.running.binary_search(&xid.0).is_err())
     }
 
+    /// Whether a transaction ran.
+    pub fn has_running(&self) -> bool {
+        self.xmin < self.xmax
+    }
+
+    /// Whether every transaction that ran in an `earlier` snapshot has ended.
+    pub fn is_past(&self, earlier: &Snapshot) -> bool {
+        self.xmin >= earlier.xmax
+    }
+
     /// The 64-bit id of a 32-bit one that is at most 2^31 away from the snapshot, as all ids in the WAL near it are.
     pub fn widen(&self, xid: u32) -> Xid {
         let distance = xid.wrapping_sub(self.xmax as u32) as i32;
@@ -74,6 +84,14 @@ mod tests {
         assert_eq!(s.to_string(), "10:20:10,14");
         assert!(snapshot("5:5:").sees(Xid(4)));
         assert!(!snapshot("5:5:").sees(Xid(5)));
+    }
+
+    #[test]
+    fn is_past_a_snapshot_when_all_that_ran_in_it_has_ended() {
+        let earlier = snapshot("10:20:10,14");
+        assert!(earlier.has_running() && !snapshot("20:20:").has_running());
+        assert!(!snapshot("14:30:14").is_past(&earlier));
+        assert!(snapshot("20:30:20").is_past(&earlier));
     }
 
     #[test]

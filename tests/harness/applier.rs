@@ -85,6 +85,14 @@ impl Applier {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// The most memory that it has had so far, in MB.
+    pub fn peak_memory_mb(&self) -> u64 {
+        let id = self.child.as_ref().expect("the applier does not run").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("read the applier's status");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("VmHWM");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
+    }
+
     /// The last lines of its log.
     pub fn log_tail(&self) -> String {
         process::tail(&self.log(), 60)

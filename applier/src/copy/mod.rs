@@ -141,7 +141,7 @@ pub async fn run(setting: &Setting, jobs: Vec<Job>) -> Result<()> {
         if since.elapsed() > setting.retry() {
             let message = format!("{} table(s) could not be copied, the first is \"{}\": {}", failed.len(), job.table, first.message);
             let (_, mut first) = failed.swap_remove(0);
-            first.message = message;
+            (first.kind, first.message) = (Kind::GivenUp, message);
             return Err(first);
         }
         for (job, error) in &failed {

@@ -13,6 +13,7 @@ mod reporter;
 mod requests;
 mod sequences;
 mod speed;
+mod start_slot;
 mod verify;
 mod watch;
 
@@ -101,7 +102,7 @@ async fn work(c: &Context) -> Result<()> {
         let options = c.options();
         let both = async {
             tokio::select! {
-                ended = pipeline::run(c, &options) => ended,
+                ended = Box::pin(pipeline::run(c, &options)) => ended,
                 never = requests::answer_running(c) => never.map(|()| Outcome::Finished),
             }
         };

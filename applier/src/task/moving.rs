@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use pgrelay_core::{
     Error, Lsn, Result,
     error::Kind,
@@ -20,7 +21,7 @@ use tokio::{
 };
 use tokio_postgres::Client;
 
-use super::{context::Context, large_objects, pipeline, reporter, sequences::Positions, watch as source_watch};
+use super::{context::Context, large_objects, pipeline, reporter, sequences::Positions, start_slot, watch as source_watch};
 use crate::{
     apply::{Applier, CopyMessage, End, Setting as ApplySetting},
     copy::{self, Beside, Job, Setting as CopySetting, Snapshots},
@@ -89,7 +90,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     };
     let all = publication::source_tables(&source).await?;
     publication::keep_identities(&source, c.row.id, &published, &all).await?;
-    take_slot(c, &source).await?;
+    let needed = start_slot::take(c, &source).await?;
     c.stage("copy").await?;
     let insert_only: HashSet<TableName> = published.iter().filter(|p| p.insert_only).map(|p| p.table.clone()).collect();
     let unlogged = selected.iter().filter(|t| !t.publishable && !t.partitioned).map(|t| (t.table.clone(), t.oid));
@@ -112,7 +113,8 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     };
     let applier = Applier::open(setting, known.clone()).await?;
     let (to_copy, at_one_position) = (applier.to_copy(), applier.one_position());
-    copy_setting.beside = Some(Beside { gate: gate.clone(), passed: applier.passed() });
+    let passed = applier.passed();
+    copy_setting.beside = Some(Beside { gate: gate.clone(), passed: passed.clone() });
     let mut after = after_tables(plan);
     // A change of such a table tells its key, so parts of it may be copied under different snapshots.
     let by_key: HashSet<&TableName> = published.iter().filter(|p| !p.insert_only).map(|p| &p.table).collect();
@@ -134,16 +136,34 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
         streaming.await
     });
     let (copied, all_copied) = watch::channel(false);
+    let (proven, mut is_proven) = watch::channel(needed);
     parts.spawn(async move {
+        // Whoever does not say so has ended with an error, which is told elsewhere.
+        if is_proven.wait_for(|proven| *proven).await.is_err() {
+            return std::future::pending().await;
+        }
         tokio::try_join!(copy::run(&copy_setting, jobs), copy::build_late(&copy_setting, late))?;
         copied.send_replace(true);
         Ok(())
     });
-    // On the heap: a thread\'s stack is small for so many parts in one another.
+    // On the heap: a thread's stack is small for so many parts in one another.
     let finishing = Box::pin(finish_schema(c, plan, options.large_objects, gate, at_one_position.clone(), all_copied));
-    let watching = source_watch::run(c, &known, plan.left_out());
-    let beside = async { tokio::try_join!(finishing, reporter::run(c, Some(at_one_position)), watching).map(drop) };
-    tokio::pin!(beside);
+    let watching = Box::pin(source_watch::run(c, &known, plan.left_out()));
+    let proving = async {
+        if !needed {
+            start_slot::prove(c, passed).await?;
+            proven.send_replace(true);
+        }
+        Ok(())
+    };
+    let beside = async { tokio::try_join!(finishing, Box::pin(reporter::run(c, Some(at_one_position))), watching, proving).map(drop) };
+    match until_one_ends(parts, Box::pin(beside)).await {
+        Err(error) => Err(start_slot::after(c, error).await),
+        Ok(()) => Ok(()),
+    }
+}
+
+async fn until_one_ends(mut parts: JoinSet<Result<()>>, mut beside: BoxFuture<'_, Result<()>>) -> Result<()> {
     loop {
         tokio::select! {
             ended = parts.join_next() => match ended {
@@ -151,27 +171,6 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
                 None => return Err(Error::new(Kind::Internal, "the stream ended without an error")),
             },
             ended = &mut beside => return ended,
-        }
-    }
-}
-
-/// Makes the slot, or makes sure that it is the one the peer's position belongs to.
-async fn take_slot(c: &Context, source: &Client) -> Result<()> {
-    let peer = c.peer_plain("position").await?;
-    let sql = "SELECT one_position OR EXISTS (SELECT FROM pgrelay_peer.table_copy c WHERE c.task_key = t.task_key) \
-               FROM pgrelay_peer.task t WHERE task_key = $1";
-    let row = peer.query_one(sql, &[&c.names.origin]).await.map_err(|e| server_error(e, "read the task's state on the peer"))?;
-    let needed: bool = row.get(0);
-    match slot::find(source, &c.names).await? {
-        Some(slot) if slot.lost => Err(slot::lost(&c.names)),
-        Some(_) => slot::free(source, &c.names).await,
-        None if needed => Err(slot::lost(&c.names)),
-        None => {
-            let made = slot::create(&c.source, &c.names, "pgrelay slot");
-            tokio::select! {
-                made = made => made,
-                never = source_watch::tell_long_transactions(c, source) => never,
-            }
         }
     }
 }

@@ -46,7 +46,7 @@ async fn one(c: &Context, request: Request, working: bool) -> Result<()> {
             Err(error) => Err(error),
         },
         RequestKind::Precheck => precheck(c).await,
-        RequestKind::Catchup if working => catch_up(c, &request).await,
+        RequestKind::Catchup if working => Box::pin(catch_up(c, &request)).await,
         RequestKind::Catchup => Err(Error::new(Kind::WrongState, format!("task \"{}\" is not at work", c.row.name))
             .hint("Call pgrelay.start_task() or pgrelay.resume_task() first.")),
     };
