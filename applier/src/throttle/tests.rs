@@ -229,7 +229,7 @@ async fn random_pieces_under_random_rates_keep_the_rule() {
         let mut random = xorshift(seed.wrapping_add(round.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
         let workers = 1 + random() as usize % 12;
         // Pieces of up to 0.3 s at the lowest rate, rates that differ up to three times.
-        let (lowest, largest) = (10_000.0, 30 + random() % 3000);
+        let (lowest, largest) = (10_000.0, 500 + random() % 2500);
         let mut rate = lowest * (1.0 + (random() % 200) as f64 / 100.0);
         let mut rates = vec![(Instant::now(), rate)];
         let mut seeds: Vec<u64> = (0..workers).map(|_| random() | 1).collect();
