@@ -91,9 +91,13 @@ impl Board {
         self.changed.notify_waiters();
     }
 
-    /// A table could not be copied; the others go on.
-    pub fn fail(&self, job: Job, error: Error) {
-        self.state().failed.push((job, error));
+    /// A lot could not be copied. A single table is left for later, the others go on; of several each is tried alone, and then says
+    /// what is wrong with it.
+    pub fn failed(&self, mut lot: Vec<Job>, error: Error) {
+        match lot.pop() {
+            Some(job) if lot.is_empty() => self.state().failed.push((job, error)),
+            last => self.alone(lot.into_iter().chain(last).collect()),
+        }
     }
 
     /// Tables that could not be copied.

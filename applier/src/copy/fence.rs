@@ -18,6 +18,16 @@ pub async fn raise(peer: &Client, task_key: &str) -> Result<i64> {
     Ok(row.get(0))
 }
 
+/// Makes everything that was committed on the peer last, whoever committed it without waiting.
+pub async fn flush(peer: &Client, task_key: &str) -> Result<()> {
+    // A transaction that writes nothing would not wait.
+    let sql = format!(
+        "BEGIN; SET LOCAL synchronous_commit = on; UPDATE pgrelay_peer.copy_run SET run = run WHERE task_key = {}; COMMIT",
+        quote_literal(task_key)
+    );
+    peer.batch_execute(&sql).await.map_err(|e| server_error(e, "flush the copy on the peer"))
+}
+
 /// Begins a transaction of the peer that is to write rows.
 ///
 /// Errors: `Contention` when a later applier has begun its copy.

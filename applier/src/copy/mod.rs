@@ -8,7 +8,9 @@ mod board;
 mod build;
 mod cut;
 mod fence;
+mod finish;
 mod flow;
+mod fresh;
 mod lots;
 mod session;
 mod settings;
@@ -37,7 +39,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::{board::Board, worker::Worker};
+use self::{board::Board, build::Builders, worker::Worker};
 pub use self::{
     build::{Beside, unfinished as build_unfinished},
     fence::raise as begin,
@@ -128,6 +130,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Copies all tables. One that cannot be copied is told by an event and tried again when the others are done.
 ///
+/// When it returns, a crash of the peer takes nothing away.
+///
 /// Errors: that of a table which could not be copied for as long as the setting says; at once what is no fault of a table.
 pub async fn run(setting: &Setting, jobs: Vec<Job>) -> Result<()> {
     let sizes: HashMap<TableName, i64> = setting.progress.tables().into_iter().map(|(t, p)| (t, p.bytes_estimated)).collect();
@@ -157,7 +161,8 @@ pub async fn run(setting: &Setting, jobs: Vec<Job>) -> Result<()> {
             (since, wait) = (Instant::now(), FIRST_WAIT);
         }
     }
-    Ok(())
+    let peer = session::marks(setting, &format!("{} copy", setting.names.origin)).await?;
+    fence::flush(&peer, &setting.names.origin).await
 }
 
 /// Tries each lot once: the tables that could not be copied.
@@ -165,21 +170,37 @@ async fn round(setting: &Setting, lots: Vec<Vec<Job>>) -> Result<Vec<(Job, Error
     let board = Arc::new(Board::new(lots));
     let (mut set, mut numbers, mut options) = (JoinSet::new(), HashSet::new(), setting.options.clone());
     let mut jobs = options.borrow_and_update().copy_jobs;
+    let builders = Builders::new(jobs);
+    let (rows_are_in, mut finishing) = mpsc::unbounded_channel();
     loop {
         for number in (0..jobs).filter(|number| numbers.insert(*number)) {
-            let worker = Worker { setting: setting.clone(), number, board: board.clone() };
-            set.spawn(async move { worker.run().await.map(|()| number) });
+            let worker = Worker { setting: setting.clone(), number, board: board.clone(), rows_are_in: rows_are_in.clone() };
+            set.spawn(async move { worker.run().await.map(|()| Some(number)) });
         }
         // Those who are too many leave by themselves, and are not missed until more are asked for.
         jobs = tokio::select! {
+            // First, so that no lot is left behind when the last worker ends.
+            biased;
+            Some(lot) = finishing.recv() => {
+                let finished = finish::run(setting.clone(), builders.clone(), board.clone(), lot);
+                set.spawn(async move { finished.await.map(|()| None) });
+                0
+            }
             ended = set.join_next() => match ended {
                 Some(ended) => {
-                    numbers.remove(&ended.map_err(|e| Error::new(Kind::Internal, "a copy worker ended by itself").caused_by(e))??);
+                    let ended = ended.map_err(|e| Error::new(Kind::Internal, "a part of the copy ended by itself").caused_by(e))??;
+                    ended.iter().for_each(|number| {
+                        numbers.remove(number);
+                    });
                     0
                 }
                 None => return Ok(board.take_failed()),
             },
-            Ok(()) = options.changed() => options.borrow_and_update().copy_jobs,
+            Ok(()) = options.changed() => {
+                let jobs = options.borrow_and_update().copy_jobs;
+                builders.resize(jobs);
+                jobs
+            }
         };
     }
 }
@@ -187,24 +208,18 @@ async fn round(setting: &Setting, lots: Vec<Vec<Job>>) -> Result<Vec<(Job, Error
 /// Builds what is left for tables that an earlier try has copied under several snapshots, each with the position from which on
 /// its rows are of one point in time.
 pub async fn build_late(setting: &Setting, jobs: Vec<(Job, Lsn)>) -> Result<()> {
-    if jobs.is_empty() {
-        return Ok(());
-    }
-    let mut peer = build::session(setting).await?;
+    let builders = Builders::new(setting.workers());
     for (job, at) in &jobs {
-        build::rest(setting, &mut peer, job, *at).await?;
+        build::rest(setting, &builders, job, *at).await?;
     }
     Ok(())
 }
 
 /// Builds for such tables what changes are found by.
 pub async fn build_keys(setting: &Setting, jobs: &[(Job, Lsn)]) -> Result<()> {
-    if jobs.is_empty() {
-        return Ok(());
-    }
-    let mut peer = build::session(setting).await?;
+    let builders = Builders::new(setting.workers());
     for (job, _) in jobs {
-        build::keys(setting, &mut peer, std::slice::from_ref(job)).await?;
+        build::keys(setting, &builders, std::slice::from_ref(job)).await?;
     }
     Ok(())
 }

@@ -1,18 +1,26 @@
-//! The two sessions of a copy worker.
+//! The sessions of a copy worker.
 
 use pgrelay_core::Result;
 
+use tokio_postgres::Client;
+
 use super::Setting;
-use crate::pg::pipe::Session;
+use crate::pg::{connect, pipe::Session};
 
 /// Reads the rows.
 pub async fn source(s: &Setting, name: &str) -> Result<Session> {
     Session::connect(&s.source, name, &[("application_name", name)]).await
 }
 
-/// Writes them, under an origin of its own: no trigger fires, and no stream sends them back.
+/// Reads the marks on the peer.
+pub async fn marks(s: &Setting, name: &str) -> Result<Client> {
+    connect(&s.peer, name, &[("application_name", name)]).await
+}
+
+/// Writes rows, under an origin of its own: no trigger fires, and no stream sends them back.
 pub async fn peer(s: &Setting, name: &str, number: u32) -> Result<Session> {
-    let settings = [("application_name", name), ("session_replication_role", "replica"), ("synchronous_commit", "on")];
+    // What a crash of the peer takes is taken with its mark, and is copied again (docs/apply.md).
+    let settings = [("application_name", name), ("session_replication_role", "replica"), ("synchronous_commit", "off")];
     let mut session = Session::connect(&s.peer, name, &settings).await?;
     let origin = s.names.copy_origin(number);
     let create = "SELECT pg_catalog.pg_replication_origin_create($1) WHERE pg_catalog.pg_replication_origin_oid($1) IS NULL";

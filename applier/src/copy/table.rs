@@ -11,7 +11,7 @@ use super::{
     Job, Setting, Snapshots,
     board::Board,
     cut::{self, Begin, Facts, Limits, Way},
-    fence, flow, settings, shape, snapshot,
+    fence, flow, fresh, settings, shape, snapshot,
     split::{Begun, Split},
 };
 use crate::{
@@ -62,6 +62,8 @@ pub async fn copy(hands: &mut Hands<'_>, lot: &[Job]) -> Result<Option<Copied>> 
     hands.rules.exact &= lot.iter().all(|job| job.settings.is_none());
     let cutting = match lot.as_slice() {
         [] => return Ok(Some(Copied::Before)),
+        // It was large when an earlier try began it: alone it is seen what is there.
+        [_, _, ..] if any_begun(hands.s, hands.peer, &lot).await? => return Ok(None),
         [job] if job.settings.is_none() => Some(look_how(hands, job).await?),
         _ => None,
     };
@@ -177,6 +179,14 @@ async fn missing<'a>(s: &Setting, peer: &mut Session, lot: &'a [Job]) -> Result<
     Ok(lot.iter().filter(|job| !there(&job.table)).collect())
 }
 
+/// Whether chunks of any of these tables are on the peer.
+async fn any_begun(s: &Setting, peer: &mut Session, lot: &[&Job]) -> Result<bool> {
+    let sql = "SELECT FROM pgrelay_peer.chunk_copy c WHERE c.task_key = $1 AND (c.schema_name, c.table_name) IN \
+               (SELECT * FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[])) u) LIMIT 1";
+    let (schemas, names) = names(lot.iter().copied());
+    Ok(!peer.query(sql, &[&s.names.origin, &schemas, &names], "read the marks of chunks").await?.is_empty())
+}
+
 /// Schemas and names, as parameters.
 fn names<'a>(lot: impl Iterator<Item = &'a Job> + Clone) -> (String, String) {
     (array(lot.clone().map(|job| &job.table.schema)), array(lot.map(|job| &job.table.name)))
@@ -189,9 +199,14 @@ async fn rows_of_all(hands: &mut Hands<'_>, lot: &[&Job], seen: &Seen) -> Result
     let tables: Vec<TableName> = lot.iter().map(|job| job.table.clone()).collect();
     let shapes = shape::read(source, peer, &tables, hands.rules).await?;
     fence::begin(s, peer, DOING).await?;
+    // Not for a lot of small tables: a new file for each costs more than it brings.
+    let frozen = match lot {
+        [job] if hands.rules.exact => fresh::emptied(peer, &job.table).await?,
+        _ => false,
+    };
     let (mut counts, mut sizes) = (vec![], vec![]);
     for (job, shape) in lot.iter().zip(&shapes) {
-        let poured = rows(s, source, peer, job, shape).await?;
+        let poured = rows(s, source, peer, job, shape, frozen).await?;
         counts.push(poured.written.to_string());
         sizes.push(poured.bytes.to_string());
     }
@@ -210,12 +225,12 @@ async fn rows_of_all(hands: &mut Hands<'_>, lot: &[&Job], seen: &Seen) -> Result
 }
 
 /// Moves the rows of one table.
-async fn rows(s: &Setting, source: &mut Session, peer: &mut Session, job: &Job, shape: &shape::Shape) -> Result<Poured> {
+async fn rows(s: &Setting, source: &mut Session, peer: &mut Session, job: &Job, shape: &shape::Shape, frozen: bool) -> Result<Poured> {
     let table = &job.table;
     s.progress.table(table, |t| (t.rows, t.bytes) = (0, 0));
     let whole = format!("{}{}", table.quoted(), shape.column_list());
     let Some(condition) = &job.settings else {
-        return flow::rows(s, source, peer, table, shape, flow::Rows { out: &whole, into: &whole, frozen: false }).await;
+        return flow::rows(s, source, peer, table, shape, flow::Rows { out: &whole, into: &whole, frozen }).await;
     };
     let (out, into) = (settings::source(table, shape, condition), settings::begin(peer, table, shape).await?);
     let poured = flow::rows(s, source, peer, table, shape, flow::Rows { out: &out, into: &into, frozen: false }).await?;

@@ -1,20 +1,21 @@
-//! A worker: one session on the source, one on the peer, and one that builds.
+//! A worker: one session on the source, and two on the peer: one writes rows, one reads marks.
 
 use std::{collections::HashSet, sync::Arc};
 
-use pgrelay_core::{Error, Result, error::Kind, name::TableName};
-use tokio::sync::oneshot;
+use pgrelay_core::{Error, Result, error::Kind};
+use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
 use super::{
-    Job, Setting, Snapshots,
+    Job, Setting,
     board::{Board, Work},
-    build, session,
+    finish::Lot,
+    session,
     shape::Rules,
     split::Helped,
-    table::{self, Copied, Hands},
+    table::{self, Hands},
 };
-use crate::{apply::CopyMessage, pg::pipe::Session};
+use crate::pg::pipe::Session;
 
 /// Copies what the board has until nothing is left.
 pub struct Worker {
@@ -24,12 +25,14 @@ pub struct Worker {
     pub number: u32,
     /// What is to be done.
     pub board: Arc<Board>,
+    /// Takes what is copied, and tells the board when it is done.
+    pub rows_are_in: mpsc::UnboundedSender<Lot>,
 }
 
 struct Sessions {
     source: Session,
     peer: Session,
-    builder: Client,
+    marks: Client,
 }
 
 impl Worker {
@@ -44,11 +47,7 @@ impl Worker {
             };
             sessions = match work {
                 Work::Help(split) => self.help(open, &split, &mut refused).await?,
-                Work::Lot(lot) => {
-                    let open = self.lot(open, lot).await?;
-                    self.board.done();
-                    open
-                }
+                Work::Lot(lot) => self.lot(open, lot).await?,
             };
         }
         Ok(())
@@ -69,7 +68,7 @@ impl Worker {
         let name = format!("{} copy", s.names.origin);
         let source = session::source(s, &name).await?;
         let peer = session::peer(s, &name, self.number).await?;
-        Ok(Sessions { source, peer, builder: build::session(s).await? })
+        Ok(Sessions { source, peer, marks: session::marks(s, &name).await? })
     }
 
     /// Returns the sessions when they can be used again.
@@ -84,65 +83,44 @@ impl Worker {
         }
     }
 
-    async fn lot(&self, mut open: Sessions, mut lot: Vec<Job>) -> Result<Option<Sessions>> {
-        match self.copy(&mut open, &lot).await {
-            Ok(true) => Ok(Some(open)),
-            Ok(false) => {
+    async fn lot(&self, mut open: Sessions, lot: Vec<Job>) -> Result<Option<Sessions>> {
+        let usable = match self.copy(&mut open, &lot).await {
+            Ok(Some(copied)) => {
+                // What follows goes on beside the next copy. Nobody takes it only when all is being ended.
+                let _ = self.rows_are_in.send(Lot { jobs: lot, copied });
+                return Ok(Some(open));
+            }
+            Ok(None) => {
                 self.board.alone(lot);
-                Ok(Some(open))
+                true
             }
             Err(error) if is_of_the_table(&error) => {
-                // Alone, each table says what is wrong with it.
-                match lot.pop() {
-                    Some(job) if lot.is_empty() => self.board.fail(job, error),
-                    last => self.board.alone(lot.into_iter().chain(last).collect()),
-                }
-                Ok(None)
+                self.board.failed(lot, error);
+                false
             }
-            Err(error) => Err(error),
-        }
+            Err(error) => return Err(error),
+        };
+        self.board.done();
+        Ok(usable.then_some(open))
     }
 
-    /// False: several tables are to be tried one by one.
-    async fn copy(&self, open: &mut Sessions, lot: &[Job]) -> Result<bool> {
+    /// None: several tables are to be tried one by one.
+    async fn copy(&self, open: &mut Sessions, lot: &[Job]) -> Result<Option<table::Copied>> {
         let s = &self.setting;
         let same_major = open.source.server_version_num() / 10000 == open.peer.server_version_num() / 10000;
         let mut hands = Hands {
             s,
             source: &mut open.source,
             peer: &mut open.peer,
-            marks: &open.builder,
+            marks: &open.marks,
             rules: Rules { exact: s.exact, same_major },
             board: &self.board,
         };
-        match (table::copy(&mut hands, lot).await?, lot) {
-            (None, _) => return Ok(false),
-            (Some(Copied::Mixed(at)), [job]) => {
-                build::keys(s, &mut open.builder, lot).await?;
-                self.tell_done(lot).await;
-                build::rest(s, &mut open.builder, job, at).await?;
-            }
-            _ => {
-                build::all(s, &mut open.builder, lot).await?;
-                self.tell_done(lot).await;
-            }
-        }
-        Ok(true)
-    }
-
-    async fn tell_done(&self, lot: &[Job]) {
-        if let Snapshots::Own(applier) = &self.setting.snapshots {
-            let tables: Vec<TableName> = lot.iter().map(|job| job.table.clone()).collect();
-            let (reply, answer) = oneshot::channel();
-            // The applier is gone only when the task is being ended.
-            if applier.send(CopyMessage::Done { tables, reply }).await.is_ok() {
-                let _ = answer.await;
-            }
-        }
+        table::copy(&mut hands, lot).await
     }
 }
 
 /// Whether other tables can be copied nevertheless.
-fn is_of_the_table(error: &Error) -> bool {
+pub fn is_of_the_table(error: &Error) -> bool {
     !matches!(error.kind, Kind::Connection | Kind::Contention | Kind::Protocol | Kind::PositionLost | Kind::Internal)
 }

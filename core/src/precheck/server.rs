@@ -200,7 +200,8 @@ pub(super) fn connections(facts: &Facts, out: &mut Vec<Finding>) {
     let needed = CONNECTIONS_BESIDES_COPY + copies;
     out.push(connections_of(SOURCE, &facts.source.server, needed));
     if let Ok(peer) = &facts.peer {
-        out.push(connections_of(PEER, &peer.server, needed));
+        // Those that copy, read marks, and build.
+        out.push(connections_of(PEER, &peer.server, needed + 2 * copies));
     }
 }
 

@@ -240,8 +240,8 @@ fn room_on_both_servers() {
         peer(f).rights.origins.extend(["origin".into(), "origin_copy_1".into()]);
     });
     error("connections", "max_connections = 105", |f| f.source.server.used_connections = 95);
-    error("connections", "CONNECTION LIMIT 12", |f| peer(f).server.database_connection_limit = 8);
-    nothing(|f| peer(f).server.database_connection_limit = 12);
+    error("connections", "CONNECTION LIMIT 20", |f| peer(f).server.database_connection_limit = 12);
+    nothing(|f| peer(f).server.database_connection_limit = 20);
 }
 
 #[test]

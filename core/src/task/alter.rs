@@ -36,6 +36,7 @@ impl Options {
             retry_other_minutes: _,
             acknowledge_warnings: _,
             copy_jobs: _,
+            index_memory_mb: _,
             copy_chunk_mb: _,
             throttle: _,
             tablespaces,

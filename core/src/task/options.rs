@@ -62,6 +62,9 @@ pub struct Options {
     pub acknowledge_warnings: bool,
     /// `copy_jobs`, 1 to 64: tables copied at the same time.
     pub copy_jobs: u32,
+    /// `index_memory_mb`, 1 to 1048576: memory that each session of the peer which builds an index may use. The applier chooses
+    /// when it is left out.
+    pub index_memory_mb: Option<u32>,
     /// `copy_chunk_mb`, 1 to 1048576, in MB: a larger table is copied in chunks of about this size.
     pub copy_chunk_mb: u32,
     /// `throttle`: how fast it may go at most.
@@ -82,6 +85,7 @@ impl Default for Options {
             retry_other_minutes: 10,
             acknowledge_warnings: false,
             copy_jobs: 4,
+            index_memory_mb: None,
             copy_chunk_mb: 256,
             throttle: Throttle::default(),
             tablespaces: Tablespaces::Ignore,
@@ -91,7 +95,7 @@ impl Default for Options {
 }
 
 /// The options that can be set today, as they stand in `docs/settings.md`.
-pub const KNOWN_OPTIONS: [&str; 11] = [
+pub const KNOWN_OPTIONS: [&str; 12] = [
     "stages",
     "keyless",
     "not_movable",
@@ -100,6 +104,7 @@ pub const KNOWN_OPTIONS: [&str; 11] = [
     "acknowledge_warnings",
     "copy_jobs",
     "copy_chunk_mb",
+    "index_memory_mb",
     "throttle",
     "tablespaces",
     "large_objects",
@@ -137,6 +142,7 @@ impl Options {
                 "retry_connection_minutes" => options.retry_connection_minutes = integer(key, value, 10, 1440)?,
                 "retry_other_minutes" => options.retry_other_minutes = integer(key, value, 1, 1440)?,
                 "acknowledge_warnings" => options.acknowledge_warnings = boolean(key, value)?,
+                "index_memory_mb" => options.index_memory_mb = Some(integer(key, value, 1, 1_048_576)?),
                 "copy_jobs" => options.copy_jobs = integer(key, value, 1, 64)?,
                 "copy_chunk_mb" => options.copy_chunk_mb = integer(key, value, 1, 1 << 20)?,
                 "throttle" => options.throttle = Throttle::from_json(value)?,
@@ -263,7 +269,7 @@ mod tests {
     fn every_known_option_is_read() {
         let options = read(
             r#"{"stages": ["copy"], "keyless": "full", "not_movable": "skip", "retry_connection_minutes": 20,
-                "retry_other_minutes": 19, "acknowledge_warnings": true, "copy_jobs": 64, "copy_chunk_mb": 1,
+                "retry_other_minutes": 19, "acknowledge_warnings": true, "copy_jobs": 64, "copy_chunk_mb": 1, "index_memory_mb": 1048576,
                 "throttle": {"copy_mb_per_s": 2}, "tablespaces": "keep", "large_objects": true}"#,
         )
         .expect("valid");
@@ -278,6 +284,7 @@ mod tests {
             retry_other_minutes,
             acknowledge_warnings: true,
             copy_jobs: 64,
+            index_memory_mb: Some(1_048_576),
             copy_chunk_mb: 1,
             throttle: Throttle { copy_bytes: Some(2e6), ..Throttle::default() },
             tablespaces: Tablespaces::Keep,
@@ -323,6 +330,8 @@ mod tests {
             ("retry_other_minutes", "720"),
             ("copy_jobs", "0"),
             ("copy_jobs", "65"),
+            ("index_memory_mb", "0"),
+            ("index_memory_mb", "1048577"),
             ("copy_jobs", "\"4\""),
             ("copy_jobs", "4.5"),
             ("copy_jobs", "null"),
