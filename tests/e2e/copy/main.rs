@@ -1,7 +1,8 @@
-//! The copy of rows in chunks, while everything is written to, killed and resumed.
+//! The copy of rows: in chunks, while everything is written to, killed and resumed; how they lie on the peer.
 
 mod failures;
 mod random;
 mod resume;
 mod shapes;
 mod slot;
+mod storage;
