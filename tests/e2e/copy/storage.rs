@@ -22,8 +22,10 @@ async fn a_large_table_is_frozen_and_its_long_values_are_compressed_fast() {
     let sql = "SELECT relallvisible = relpages AND relpages > 0 FROM pg_class WHERE relname = 'long'";
     assert_eq!(pair.peer.psql(DB, sql).await, "t", "every page is frozen");
     // The test's servers may be built without lz4.
-    let methods = "SELECT string_agg(DISTINCT concat_ws(' ', pg_column_compression(v), pg_column_compression(own)), ',') FROM long WHERE id < 300";
-    let lz4 = "SELECT CASE WHEN 'lz4' = ANY (enumvals) THEN 'lz4' ELSE 'pglz' END FROM pg_settings WHERE name = 'default_toast_compression'";
+    let methods =
+        "SELECT string_agg(DISTINCT concat_ws(' ', pg_column_compression(v), pg_column_compression(own)), ',') FROM long WHERE id < 300";
+    let lz4 =
+        "SELECT CASE WHEN 'lz4' = ANY (enumvals) THEN 'lz4' ELSE 'pglz' END FROM pg_settings WHERE name = 'default_toast_compression'";
     let expected = format!("{} pglz", pair.peer.psql(DB, lz4).await);
     assert_eq!(pair.peer.psql(DB, methods).await, expected);
 }
