@@ -79,6 +79,33 @@ async fn a_generated_column_whose_function_calls_into_a_circle_of_functions_arri
 }
 
 #[tokio::test]
+async fn indexes_over_a_domain_whose_check_is_not_valid_are_attached() {
+    same(
+        "CREATE DOMAIN d AS text; ALTER DOMAIN d ADD CHECK (VALUE IS NOT NULL) NOT VALID;
+        CREATE FUNCTION f(d) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
+        CREATE TABLE p (w text) PARTITION BY LIST (w); CREATE TABLE q PARTITION OF p DEFAULT; CREATE INDEX ON p (f(w::d))",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_partitions_own_foreign_key_stays_its_own_beside_its_parents() {
+    let server = same(
+        "CREATE TABLE r (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p (id int) PARTITION BY RANGE (id); CREATE TABLE q PARTITION OF p FOR VALUES FROM (0) TO (9);
+        ALTER TABLE p ADD CONSTRAINT z_parents FOREIGN KEY (id) REFERENCES r; ALTER TABLE q ADD CONSTRAINT a_own FOREIGN KEY (id) REFERENCES r",
+    )
+    .await;
+    assert_eq!(
+        both(
+            &server,
+            "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 AND connamespace = 'public'::regnamespace"
+        )
+        .await,
+        "2"
+    );
+}
+
+#[tokio::test]
 async fn a_table_whose_column_has_the_type_of_a_materialized_view_over_it_arrives() {
     let server = same(
         "CREATE SCHEMA \"S.1\"; CREATE TABLE \"S.1\".\"Größe\" (id int NOT NULL, w text) PARTITION BY RANGE (id);

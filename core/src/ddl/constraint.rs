@@ -1,5 +1,7 @@
 //! Keys, exclusion constraints and foreign keys. CHECKs are with their table or domain.
 
+use std::collections::HashMap;
+
 use crate::{
     catalog::{Address, Constraint, Table, class},
     ddl::{split_where, with_parameters},
@@ -12,14 +14,31 @@ use crate::{
 };
 
 pub(crate) fn draft<'a>(lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
+    let mut of_partitioned: HashMap<u32, Vec<Address>> = HashMap::new();
+    for k in lookup.catalog.constraints.iter().filter(|k| k.kind == "f") {
+        if let Some(table) = k.table.filter(|&t| lookup.table(t).is_some_and(|t| t.kind == "p")) {
+            of_partitioned.entry(table).or_default().push(Address::new(class::CONSTRAINT, k.oid));
+        }
+    }
     for k in &lookup.catalog.constraints {
         let Some(table) = k.table.and_then(|t| lookup.table(t)) else { continue };
         match k.kind.as_str() {
             "p" | "u" | "x" => draft.nodes.push(key(k, table, lookup)),
-            "f" => draft.nodes.push(foreign_key(k, table, lookup)),
+            "f" => {
+                let mut node = foreign_key(k, table, lookup);
+                node.needs.extend(above(table, lookup).flat_map(|t| of_partitioned.get(&t).into_iter().flatten()));
+                draft.nodes.push(node);
+            }
             _ => {}
         }
     }
+}
+
+/// The partitioned tables above a partition. Their foreign keys come before its own: PostgreSQL would take one of these that says
+/// the same for its part of theirs.
+fn above<'l>(table: &'l Table, lookup: &'l Lookup<'_>) -> impl Iterator<Item = u32> + use<'l> {
+    let parent = |t: &Table| t.bound.as_ref().and(t.parents.first().copied());
+    std::iter::successors(parent(table), move |&p| lookup.table(p).and_then(parent))
 }
 
 fn node<'a>(k: &'a Constraint, table: &Table, kind: &'static str, rank: u8, ddl: String) -> Node<'a> {

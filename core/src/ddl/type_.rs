@@ -153,7 +153,10 @@ fn domain_parts<'a>(t: &'a Type, lookup: &Lookup<'a>, draft: &mut Draft<'a>) {
     for check in lookup.domain_checks(o.oid) {
         let ddl = format!("ALTER DOMAIN {} ADD CONSTRAINT {} {};", o.quoted(), quote_ident(&check.name), check.definition);
         let when = if check.validated { When::BeforeData } else { When::AfterAll };
-        let node = Node::new(Address::new(class::CONSTRAINT, check.oid), "check constraint", rank::PART, &o.schema, &check.name, ddl)
+        // Without a CHECK a cast to the domain is another expression to who compares indexes (`eval_const_expressions` in clauses.c),
+        // and a session goes on to know it so: one that comes late comes after indexes and their attaching.
+        let position = if check.validated { rank::PART } else { rank::FOREIGN_KEY };
+        let node = Node::new(Address::new(class::CONSTRAINT, check.oid), "check constraint", position, &o.schema, &check.name, ddl)
             .identity(format!("constraint {} on domain {}", check.name, o.plain()))
             .when(when)
             .follows(address(t));
