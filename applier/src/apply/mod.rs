@@ -145,8 +145,13 @@ impl Applier {
         }
         let now: HashMap<u32, &TableName> = known.iter().map(|(table, oid)| (*oid, table)).collect();
         for copied in standing::copied(session.client(), &setting.origin).await? {
-            // A table that is gone from the source has no changes any more.
-            let Some(&name) = now.get(&copied.oid) else { continue };
+            let Some(&name) = now.get(&copied.oid) else {
+                // A table that is gone from the source has no changes any more, unless another has taken its name.
+                let taken = known.get(&copied.table);
+                let before = HashMap::from([(copied.table.clone(), copied.oid)]);
+                taken.map_or(Ok(()), |oid| standing::same_table(&before, &copied.table, *oid))?;
+                continue;
+            };
             if *name != copied.table {
                 return Err(standing::renamed(&copied.table, name));
             }
@@ -300,6 +305,10 @@ impl Applier {
     async fn caught(&mut self, tables: &[TableName]) -> Result<Option<End>> {
         let (forgotten, kept): (Vec<&TableName>, Vec<&TableName>) = tables.iter().partition(|table| self.has_forgotten(table));
         for table in kept {
+            // What is built after that has failed, and it is told once more.
+            if self.tables.as_ref().is_some_and(|all| matches!(all.get(table), Some(State::Caught { .. }))) {
+                continue;
+            }
             let Some(waiting) = self.tables.as_mut().and_then(|all| all.caught(table)) else {
                 // An old session's copy was committed after this applier had looked: look again.
                 return Err(Error::new(Kind::Contention, format!("table \"{table}\" was copied by a session of an earlier applier")));
@@ -381,10 +390,14 @@ impl Applier {
     async fn row(&mut self, oid: u32, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>, payload: &Bytes) -> Result<()> {
         let relation = self.relation(oid)?;
         let rows = match self.tables.as_ref().and_then(|t| t.key(&relation.table)) {
-            Some(key) => place::rows(&relation, key, old, new)?,
-            None => Rows::Any,
+            Some(key) => place::rows(&relation, key, old, new),
+            None => Ok(Rows::Any),
         };
-        let (verdict, form) = self.decide(&relation, &rows)?;
+        let (verdict, form) = self.decide(&relation, rows.as_ref().unwrap_or(&Rows::Any))?;
+        // A key that is not told any more does not matter where each part of the table says the same.
+        if let (Err(error), Form::Ranges(_)) = (rows, &form) {
+            return Err(error);
+        }
         match verdict {
             Verdict::Apply => {
                 self.setting.throttle.applied(1, payload.len() as u64).await;

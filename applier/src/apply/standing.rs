@@ -72,6 +72,16 @@ pub async fn copied(peer: &Client, key: &str) -> Result<Vec<Copied>> {
     Ok(copied)
 }
 
+/// What the copy of a table that is there saw last.
+pub async fn seen(peer: &Client, key: &str, table: &TableName) -> Result<Option<Seen>> {
+    let sql =
+        "SELECT snapshot, visible_below::text FROM pgrelay_peer.table_copy WHERE task_key = $1 AND schema_name = $2 AND table_name = $3";
+    let row = peer.query_opt(sql, &[&key, &table.schema, &table.name]).await.map_err(|e| server_error(e, "read the mark of a copy"))?;
+    let read =
+        |row: tokio_postgres::Row| Ok(Seen { snapshot: row.get::<_, &str>(0).parse()?, visible_below: row.get::<_, &str>(1).parse()? });
+    row.map(read).transpose()
+}
+
 /// A table's copy cannot be gone on with: from here on it counts as not copied, and its next copy empties it first.
 /// Returns the error to stop with, after which the task is tried again.
 pub async fn start_over(peer: &Endpoint, key: &str, table: &TableName) -> Result<Error> {

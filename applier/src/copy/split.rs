@@ -100,8 +100,13 @@ impl Split {
         self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Copies chunks until none is left. The sessions are the worker's; the source's has the snapshot.
-    pub async fn work(&self, s: &Setting, source: &mut Session, peer: &mut Session) -> Result<()> {
+    fn error(&self) -> MutexGuard<'_, Option<Error>> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies chunks until none is left. The sessions are the worker's; the source's has the snapshot. False: one failed, which
+    /// `wait` tells.
+    pub async fn work(&self, s: &Setting, source: &mut Session, peer: &mut Session) -> bool {
         loop {
             let taken = {
                 // Counted under the lock: whoever sees no chunk left sees those under way.
@@ -112,20 +117,25 @@ impl Split {
                 }
                 taken
             };
-            let Some((range, condition)) = taken else { return Ok(()) };
+            let Some((range, condition)) = taken else { return true };
             let done = self.chunk(s, source, peer, &range, &condition).await;
-            if done.is_err() {
+            let went_well = done.is_ok();
+            if let Err(error) = done {
                 self.chunks().clear();
+                self.error().get_or_insert(error);
             }
+            // Only now: whoever sees none under way sees the error too.
             self.under_way.fetch_sub(1, Ordering::SeqCst);
             self.ended.notify_waiters();
-            done?;
+            if !went_well {
+                return false;
+            }
         }
     }
 
     /// Helps: takes the leader's snapshot and copies chunks.
     ///
-    /// Errors are the leader's too. After one the sessions are not to be used any more.
+    /// Errors: when the source cannot be reached. What goes wrong with a chunk is told by `wait`.
     pub async fn help(&self, s: &Setting, source: &mut Session, peer: &mut Session) -> Result<Helped> {
         let doing = format!("take part in the copy of table \"{}\"", self.table);
         let begin = format!(
@@ -135,16 +145,14 @@ impl Split {
         );
         // The leader has ended, or somebody queues for the table: the leader does without.
         let joined = source.run(&begin, &doing).await.is_ok();
-        let helped = if joined { self.work(s, source, peer).await } else { Ok(()) };
-        if let Err(error) = helped {
-            self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        if joined && !self.work(s, source, peer).await {
             return Ok(Helped::Failed);
         }
         source.run("ROLLBACK", &doing).await?;
         Ok(if joined { Helped::Done } else { Helped::Refused })
     }
 
-    /// Returns when no chunk is under way any more; the error of a helper, if one had any.
+    /// Returns when no chunk is under way any more; the first error of a chunk, if one had any.
     pub async fn wait(&self) -> Result<()> {
         loop {
             let ended = self.ended.notified();
@@ -155,10 +163,7 @@ impl Split {
             }
             ended.await;
         }
-        match self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        self.error().take().map_or(Ok(()), Err)
     }
 
     async fn chunk(&self, s: &Setting, source: &mut Session, peer: &mut Session, range: &KeyRange, condition: &str) -> Result<()> {

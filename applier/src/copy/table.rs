@@ -17,6 +17,7 @@ use super::{
 use crate::{
     apply::{
         marks::{self, Marks},
+        standing,
         tables::Seen,
     },
     pg::{
@@ -55,13 +56,13 @@ pub enum Copied {
 }
 
 /// Copies tables under one snapshot and in one transaction of the peer, or a single one in chunks. Those whose mark says that they
-/// are there are left out. False: the lock of one of several could not be had at once, and nothing was copied.
-pub async fn copy(hands: &mut Hands<'_>, lot: &[Job]) -> Result<Option<Copied>> {
-    let lot = missing(hands.s, hands.peer, lot).await?;
+/// are there are left out. None: nothing was copied, and each is to be tried alone.
+pub async fn copy(hands: &mut Hands<'_>, jobs: &[Job]) -> Result<Option<Copied>> {
+    let lot = missing(hands.s, hands.peer, jobs).await?;
     // The peer's extension may be of a later version.
     hands.rules.exact &= lot.iter().all(|job| job.settings.is_none());
     let cutting = match lot.as_slice() {
-        [] => return Ok(Some(Copied::Before)),
+        [] => return before(hands, jobs).await.map(Some),
         // It was large when an earlier try began it: alone it is seen what is there.
         [_, _, ..] if any_begun(hands.s, hands.peer, &lot).await? => return Ok(None),
         [job] if job.settings.is_none() => Some(look_how(hands, job).await?),
@@ -69,6 +70,13 @@ pub async fn copy(hands: &mut Hands<'_>, lot: &[Job]) -> Result<Option<Copied>> 
     };
     let earlier = cutting.as_ref().and_then(|c| c.marks.as_ref()).and_then(|m| m.earlier(None));
     let Some(seen) = snapshot::take(hands.s, hands.source, &lot, earlier).await? else { return Ok(None) };
+    if let (Some(Cutting { facts, way: Way::Key(_), .. }), [job]) = (&cutting, lot.as_slice())
+        && cut::facts(hands.source, &job.table, job.oid).await?.key != facts.key
+    {
+        // Its key was changed before it was locked.
+        snapshot::end(hands.source).await?;
+        return Ok(None);
+    }
     let copied = match (cutting, lot.as_slice()) {
         (Some(cutting), [job]) if cutting.way != Way::Whole => in_chunks(hands, job, &seen, cutting).await?,
         _ => rows_of_all(hands, &lot, &seen).await?,
@@ -151,20 +159,33 @@ async fn in_chunks(hands: &mut Hands<'_>, job: &Job, seen: &Seen, cutting: Cutti
         Snapshots::Shared(name) => name.clone(),
         Snapshots::Own(_) => snapshot::export(hands.source, table).await?,
     };
+    let there = marks.as_ref().map_or(0, |m| m.chunks.len());
     let split = Arc::new(Split::new(Begun { table: table.clone(), oid: job.oid, shape, seen: seen.clone(), snapshot }, &cut));
+    let expected = there + split.left();
     hands.board.open(split.clone());
-    let mine = split.work(s, hands.source, hands.peer).await;
+    // Whether mine went well is told with theirs.
+    split.work(s, hands.source, hands.peer).await;
     hands.board.close(&split);
-    let theirs = split.wait().await;
-    mine.and(theirs)?;
+    split.wait().await?;
     let doing = format!("write the mark of table \"{table}\" on the peer");
     fence::begin(s, hands.peer, &doing).await?;
-    let params: [&str; 6] =
-        [&s.names.origin, &table.schema, &table.name, &job.oid.to_string(), &seen.snapshot.to_string(), &seen.visible_below.to_string()];
-    hands.peer.query(include_str!("../../../sql/query/peer/mark_chunks.sql"), &params, &doing).await?;
+    let (snapshot, below) = (seen.snapshot.to_string(), seen.visible_below.to_string());
+    let params: [&str; 7] = [&s.names.origin, &table.schema, &table.name, &job.oid.to_string(), &snapshot, &below, &expected.to_string()];
+    if hands.peer.query(include_str!("../../../sql/query/peer/mark_chunks.sql"), &params, &doing).await?.is_empty() {
+        return Err(Error::new(Kind::Internal, format!("{doing}: its chunks are not {expected}")).object(table.to_string()));
+    }
     hands.peer.run("COMMIT", &doing).await?;
     s.progress.set_moved();
     Ok(if marks.is_some() { Copied::Mixed(seen.visible_below) } else { Copied::AtOnce })
+}
+
+/// What became of tables that have their marks. One of several snapshots is tried alone.
+async fn before(hands: &Hands<'_>, jobs: &[Job]) -> Result<Copied> {
+    let [job] = jobs else { return Ok(Copied::Before) };
+    let (key, table) = (&hands.s.names.origin, &job.table);
+    let Some(marks) = marks::of_table(hands.marks, key, table).await? else { return Ok(Copied::Before) };
+    let last = standing::seen(hands.marks, key, table).await?;
+    Ok(last.filter(|last| marks.earlier(Some(last)).is_some()).map_or(Copied::Before, |last| Copied::Mixed(last.visible_below)))
 }
 
 /// The tables that have no mark.
