@@ -8,7 +8,7 @@ use tokio::{sync::OwnedMutexGuard, time::Instant};
 use super::session::Operation;
 
 /// Changes after which the next end of a source transaction is committed.
-const ENOUGH: i64 = 2000;
+const ENOUGH: i64 = 10_000;
 
 /// The same by time: what a limit of the stream lets through shows on the peer soon, and not a group at a time.
 const LONG_ENOUGH: Duration = Duration::from_millis(200);
@@ -58,7 +58,7 @@ impl Group {
             Operation::Update => 1,
             Operation::Delete => 2,
             Operation::Truncate => 3,
-            Operation::Position | Operation::Other => return,
+            Operation::Many(_) | Operation::Position | Operation::Other => return,
         };
         self.changes.entry(table.clone()).or_default()[column] += 1;
         self.total += 1;

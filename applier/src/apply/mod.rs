@@ -7,6 +7,8 @@
 //! Several source transactions may share one peer transaction while there is a backlog; the position is that of the
 //! last. Dropping an `Applier` at any moment is harmless: nothing but the peer's committed state matters.
 
+mod batch;
+mod bulk;
 mod group;
 pub mod marks;
 pub mod peer_table;
@@ -26,6 +28,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_postgres::Client;
 
 use self::{
+    batch::{Batch, Kept, Way},
     group::Group,
     relation::{Relation, RelationColumn, Target},
     session::{Operation, Session},
@@ -118,6 +121,11 @@ pub struct Applier {
     reference: Snapshot,
     open: Option<Open>,
     group: Group,
+    batch: Batch,
+    /// Transactions that commit before this go row by row: many at once has met a surprise in them.
+    one_by_one_until: Lsn,
+    /// The stream must be read again.
+    rewind: bool,
     /// Everything the stream brought before is dealt with.
     position: Lsn,
     confirm: watch::Sender<Lsn>,
@@ -181,6 +189,9 @@ impl Applier {
             reference,
             open: None,
             group: Group::default(),
+            batch: Batch::default(),
+            one_by_one_until: Lsn(0),
+            rewind: false,
             position: if one_position { position } else { Lsn(0) },
             confirm: watch::Sender::new(Lsn(0)),
             passed: watch::Sender::new(Lsn(0)),
@@ -219,8 +230,14 @@ impl Applier {
 
     /// Applies what comes until the stream must be read again.
     pub async fn run(&mut self, frames: &mut mpsc::Receiver<Queued>, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
+        let ended = self.apply(frames, copies).await;
+        if std::mem::take(&mut self.rewind) { Ok(End::Rewind) } else { ended }
+    }
+
+    async fn apply(&mut self, frames: &mut mpsc::Receiver<Queued>, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
         self.relations.clear();
         self.targets.clear();
+        self.batch.ways.clear();
         self.open = None;
         if let Some(tables) = &mut self.tables {
             tables.rewind();
@@ -411,6 +428,120 @@ impl Applier {
         Ok(())
     }
 
+    /// Whether changes are gathered and applied many at once. Only when all tables stand at one position: until then their changes
+    /// wait anyway.
+    fn gathers(&self) -> bool {
+        let again = self.open.as_ref().is_some_and(|open| open.transaction.commit < self.one_by_one_until);
+        self.tables.is_none() && self.batch.is_on() && !again
+    }
+
+    async fn gather(&mut self, relation: &Arc<Relation>, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>, payload: &Bytes) -> Result<()> {
+        self.open_group(&relation.table).await?;
+        let operation = match (old, new, payload.first()) {
+            (_, Some(_), Some(b'I')) => Operation::Insert,
+            (_, None, _) => Operation::Delete,
+            _ => Operation::Update,
+        };
+        self.group.count(&relation.table, operation);
+        if self.batch.ways.get(&relation.oid).is_none_or(|way| !Arc::ptr_eq(way.relation(), relation)) {
+            self.send_gathered().await?;
+            let way = match self.target(relation).await?.many() {
+                Some(table) => Way::Many(Box::new(table)),
+                None => Way::One(relation.clone()),
+            };
+            self.batch.ways.insert(relation.oid, way);
+        }
+        let gathered = match self.batch.ways.get_mut(&relation.oid) {
+            Some(Way::Many(table)) => table.add(payload, old, new, operation == Operation::Insert).is_ok(),
+            _ => false,
+        };
+        let is_one = matches!(self.batch.ways.get(&relation.oid), Some(Way::One(_)));
+        let kept = Kept::Row { relation: relation.clone(), payload: payload.clone() };
+        if gathered {
+            self.batch.keep(kept, true);
+            if self.batch.is_full() {
+                self.send_gathered().await?;
+            }
+            return Ok(());
+        }
+        if !is_one {
+            // It must come after what it does not fit to.
+            self.send_gathered().await?;
+        }
+        self.batch.keep(kept, false);
+        let sent = self.send(relation.oid, relation, &Form::Whole, payload).await.map(drop);
+        self.or_again(sent).await
+    }
+
+    /// Sends what is gathered: in sets, or one by one where it is not worth that.
+    async fn send_gathered(&mut self) -> Result<()> {
+        let sent = self.send_many_or_few().await;
+        self.or_again(sent).await
+    }
+
+    async fn send_many_or_few(&mut self) -> Result<()> {
+        if !self.batch.is_many() {
+            for way in self.batch.ways.values_mut() {
+                if let Way::Many(table) = way {
+                    table.forget();
+                }
+            }
+            for (relation, payload) in self.batch.take_few() {
+                self.send(relation.oid, &relation, &Form::Whole, &payload).await?;
+            }
+            return Ok(());
+        }
+        self.batch.take_many();
+        for (oid, way) in &mut self.batch.ways {
+            if let (Way::Many(table), Some(target)) = (way, self.targets.get(oid)) {
+                table.send(&mut self.session, target.peer()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// After a surprise that many at once has met: everything of the open transaction again, row by row, which tells what is wrong
+    /// if anything is.
+    async fn or_again(&mut self, done: Result<()>) -> Result<()> {
+        let surprise = match done {
+            Err(error) if self.batch.used && error.kind != Kind::Connection => error,
+            done => return done,
+        };
+        tracing::info!(object = surprise.object, "applied row by row: {surprise}");
+        self.setting.progress.stream(|s| s.replayed += 1);
+        self.session.abandon().await?;
+        for way in self.batch.ways.values_mut() {
+            if let Way::Many(table) = way {
+                table.forget();
+            }
+        }
+        let Some(kept) = self.batch.again() else {
+            // What of it has been forgotten is read again.
+            self.one_by_one_until = self.open.as_ref().map_or(self.group.end, |open| Lsn(open.transaction.commit.0 + 1));
+            self.group.close();
+            self.batch.end();
+            self.rewind = true;
+            return Err(surprise);
+        };
+        self.session.begin(&task_row()).await?;
+        for kept in kept {
+            match kept {
+                Kept::Row { relation, payload } => self.send(relation.oid, &relation, &Form::Whole, &payload).await.map(drop)?,
+                Kept::Sql { sql, table } => self.session.run(sql, Operation::Truncate, &table).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn target(&mut self, relation: &Arc<Relation>) -> Result<&mut Target> {
+        if self.targets.get(&relation.oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
+            let target = Target::new(self.session.client(), relation.clone(), self.setting.exact).await?;
+            self.targets.insert(relation.oid, target);
+        }
+        let target = self.targets.get_mut(&relation.oid).ok_or_else(outside)?;
+        if target.is_partitioned() { Err(partitioned(&relation.table)) } else { Ok(target) }
+    }
+
     fn decide(&mut self, relation: &Relation, rows: &Rows) -> Result<(Verdict, Form)> {
         let open = self.open.as_ref().ok_or_else(outside)?;
         standing::same_table(&self.known, &relation.table, relation.oid)?;
@@ -434,14 +565,8 @@ impl Applier {
 
     /// Sends one change of a row, as much of it as `form` says; the peer's transaction is open.
     async fn send(&mut self, oid: u32, relation: &Arc<Relation>, form: &Form, payload: &Bytes) -> Result<Operation> {
-        if self.targets.get(&oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
-            let target = Target::new(self.session.client(), relation.clone(), self.setting.exact).await?;
-            self.targets.insert(oid, target);
-        }
+        self.target(relation).await?;
         let target = self.targets.get_mut(&oid).ok_or_else(outside)?;
-        if target.is_partitioned() {
-            return Err(partitioned(&relation.table));
-        }
         let session = &mut self.session;
         let (ready, operation) = match (pgoutput::decode(payload, false)?, form) {
             (Message::Update { new, .. }, Form::NewRow) if place::is_partial(new) => {
@@ -484,7 +609,10 @@ impl Applier {
         let names: Vec<&TableName> = now.iter().map(Arc::as_ref).collect();
         // Foreign keys come when every table streams, so before that nothing can cascade.
         let sql = statement::truncate(&names, cascade && self.tables.is_none(), restart_identity);
-        self.session.run(sql, Operation::Truncate, &first).await?;
+        self.send_gathered().await?;
+        self.batch.keep(Kept::Sql { sql: sql.clone(), table: first.clone() }, false);
+        let sent = self.session.run(sql, Operation::Truncate, &first).await;
+        self.or_again(sent).await?;
         for table in now {
             self.group.count(&table, Operation::Truncate);
         }
@@ -538,6 +666,19 @@ impl Applier {
         if !self.group.is_open() {
             return Ok(());
         }
+        self.send_gathered().await?;
+        let committed = self.commit_position().await;
+        if committed.is_err() {
+            self.or_again(committed).await?;
+            self.commit_position().await?;
+        }
+        self.written(self.group.end);
+        self.batch.end();
+        self.count_up();
+        self.settle_position().await
+    }
+
+    async fn commit_position(&mut self) -> Result<()> {
         let (key, end) = (&self.setting.origin, self.group.end);
         match &mut self.tables {
             Some(tables) => {
@@ -548,10 +689,7 @@ impl Applier {
             }
             None => self.session.run(standing::move_task(key, end), Operation::Other, &task_row()).await?,
         }
-        self.session.commit(self.group.end, self.group.commit_ts).await?;
-        self.written(end);
-        self.count_up();
-        self.settle_position().await
+        self.session.commit(self.group.end, self.group.commit_ts).await
     }
 
     /// The peer has committed a position that counts.

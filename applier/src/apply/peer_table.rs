@@ -29,6 +29,8 @@ pub struct Column {
     pub identity_always: bool,
     /// Equal values have equal bytes, however they came in; so the row image decides.
     pub one_image: bool,
+    /// An array of its type can be written with commas and is taken apart into its values.
+    pub in_arrays: bool,
 }
 
 impl Column {
@@ -47,6 +49,8 @@ pub struct KeyColumn {
     pub operator_schema: String,
     /// The operator's symbol.
     pub operator: String,
+    /// Values that are equal are the same text, as far as the collation goes.
+    pub deterministic: bool,
 }
 
 /// A unique key that finds rows.
@@ -63,6 +67,8 @@ pub struct Key {
 pub struct PeerTable {
     /// Has partitions and no rows of its own.
     pub partitioned: bool,
+    /// Triggers or rules run while changes are applied.
+    pub watched: bool,
     /// In the table's order.
     pub columns: Vec<Column>,
     /// The primary key first.

@@ -7,6 +7,7 @@ use pgrelay_core::{Error, Result, error::Kind, name::TableName};
 use tokio_postgres::{Client, Statement};
 
 use super::{
+    bulk,
     peer_table::PeerTable,
     session::{Session, Value},
     statement::{Built, Locate, Parameter, Shape},
@@ -82,6 +83,17 @@ impl Target {
         let locate = locate(&relation, &peer);
         let names = relation.columns.iter().map(|c| c.name.clone()).collect();
         Ok(Target { relation, peer, names, locate, statements: HashMap::new() })
+    }
+
+    /// The peer's table.
+    pub fn peer(&self) -> &PeerTable {
+        &self.peer
+    }
+
+    /// How its changes are applied many at once; none where they are not.
+    pub fn many(&self) -> Option<bulk::Table> {
+        let key = if let Locate::Key(columns) = &self.locate { Some(columns.as_slice()) } else { None };
+        bulk::Table::new(self.relation.clone(), &self.peer, key)
     }
 
     /// Whether the peer's table only has partitions.

@@ -26,11 +26,13 @@ const WINDOW_BYTES: usize = 8 << 20;
 
 /// Settings of the apply session beside those of every session.
 /// Row lookups must use the key's index even where the table was empty when the plan was made.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("session_replication_role", "replica"),
     ("synchronous_commit", "on"),
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
     ("jit", "off"),
 ];
 
@@ -91,6 +93,8 @@ pub enum Operation {
     Delete,
     /// Any number.
     Truncate,
+    /// So many rows by one statement, neither more nor less.
+    Many(u64),
     /// The origin's position: exactly one row.
     Position,
     /// pgrelay's own bookkeeping.
@@ -182,6 +186,16 @@ impl Session {
         self.client.batch_execute("COMMIT").await.map_err(|e| server_error(e, "commit on the peer"))
     }
 
+    /// Rolls back whatever is under way; the session can be used again.
+    pub async fn abandon(&mut self) -> Result<()> {
+        for InFlight { answer, .. } in std::mem::take(&mut self.in_flight) {
+            // What went wrong is known; what followed it went wrong by it.
+            let _ = answer.await;
+        }
+        (self.bytes, self.deletes_missing) = (0, 0);
+        self.client.batch_execute("ROLLBACK").await.map_err(|e| server_error(e, "roll back on the peer"))
+    }
+
     /// Deletes that met no row since the last call.
     pub fn take_deletes_missing(&mut self) -> u64 {
         std::mem::take(&mut self.deletes_missing)
@@ -223,6 +237,11 @@ impl Session {
         let rows = result.map_err(|e| refused(e, operation, table))?;
         match (operation, rows) {
             (Operation::Delete, 0) => self.deletes_missing += 1,
+            (Operation::Many(expected), rows) if expected == rows => {}
+            (Operation::Many(expected), rows) => {
+                return Err(Error::new(Kind::Conflict, format!("{expected} rows of table \"{table}\" were to change and {rows} did"))
+                    .object(table.to_string()));
+            }
             (Operation::Truncate | Operation::Other, _) | (_, 1) => {}
             (Operation::Update, 0) => return Err(missing(table)),
             (_, n) => {
@@ -255,6 +274,7 @@ fn refused(error: tokio_postgres::Error, operation: Operation, table: &TableName
         Operation::Update => "an update",
         Operation::Delete => "a delete",
         Operation::Truncate => "a truncate",
+        Operation::Many(_) => "changes",
         Operation::Position | Operation::Other => "the position",
     };
     let constraint = error.as_db_error().and_then(|e| e.constraint().map(str::to_owned));

@@ -198,18 +198,19 @@ mod tests {
             typmod: -1,
             generated: false,
             identity_always,
+            in_arrays: true,
             one_image: name != "toasted",
         }
     }
 
     fn key(name: &str) -> KeyColumn {
-        KeyColumn { name: name.into(), operator_schema: "pg_catalog".into(), operator: "=".into() }
+        KeyColumn { name: name.into(), operator_schema: "pg_catalog".into(), operator: "=".into(), deterministic: true }
     }
 
     #[test]
     fn statements_name_each_column_once_and_in_the_order_of_their_parameters() {
         let table = TableName::new("s", "t\"x");
-        let peer = PeerTable { partitioned: false, columns: vec![column("b", false), column("a", false)], keys: vec![] };
+        let peer = PeerTable { partitioned: false, watched: false, columns: vec![column("b", false), column("a", false)], keys: vec![] };
         let columns = ["a".to_owned(), "b".to_owned()];
         let locate = Locate::Key(vec![(0, key("a"))]);
         let shape = Shape { table: &table, peer: &peer, columns: &columns, locate: &locate };
@@ -239,7 +240,7 @@ mod tests {
     #[test]
     fn replace_keeps_what_the_change_does_not_carry() {
         let table = TableName::new("s", "t");
-        let peer = PeerTable { partitioned: false, columns: vec![column("id", true), column("toasted", false)], keys: vec![] };
+        let peer = PeerTable { partitioned: false, watched: false, columns: vec![column("id", true), column("toasted", false)], keys: vec![] };
         let columns = ["id".to_owned(), "toasted".to_owned()];
         let locate = Locate::Key(vec![(0, key("id"))]);
         let shape = Shape { table: &table, peer: &peer, columns: &columns, locate: &locate };

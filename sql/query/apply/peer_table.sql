@@ -3,6 +3,8 @@
 -- Keys are unique, immediate, valid, complete indexes on plain columns, with the equality operator of each column's operator class.
 SELECT pg_catalog.json_build_object(
     'partitioned', c.relkind = 'p',
+    'watched', EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND g.tgenabled IN ('A', 'R'))
+        OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_enabled IN ('A', 'R')),
     'columns', (
         SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
             'name', a.attname,
@@ -12,6 +14,7 @@ SELECT pg_catalog.json_build_object(
             'typmod', a.atttypmod,
             'generated', a.attgenerated <> '',
             'identity_always', a.attidentity = 'a',
+            'in_arrays', t.typarray <> 0 AND t.typcategory <> 'A' AND t.typdelim = ',',
             'one_image', t.typtype IN ('b', 'e') AND (t.typlen > 0 OR (t.oid < 16384 AND t.typname IN
                 ('text', 'varchar', 'bpchar', 'numeric', 'bytea', 'json', 'jsonb', 'xml', 'bit', 'varbit', 'inet', 'cidr')))) ORDER BY a.attnum), '[]')
         FROM pg_catalog.pg_attribute a
@@ -25,6 +28,7 @@ SELECT pg_catalog.json_build_object(
                 SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
                     'name', a.attname,
                     'operator_schema', opn.nspname,
+                    'deterministic', coalesce((SELECT l.collisdeterministic FROM pg_catalog.pg_collation l WHERE l.oid = i.indcollation[k.n - 1]), true),
                     'operator', op.oprname) ORDER BY k.n)
                 FROM pg_catalog.generate_series(1, i.indnkeyatts::integer) AS k (n)
                 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[k.n - 1]

@@ -1,0 +1,70 @@
+//! The SQL of many changes at once: a parameter is an array with one element for each row.
+//!
+//! An array has the column's type, so that values are read by the type's own input, as they are one by one. Where `unnest`
+//! would take an array apart further, or elements are not separated by commas, it is an array of text that is cast.
+
+use pgrelay_core::name::{TableName, quote_ident};
+
+use crate::apply::peer_table::{KeyColumn, PeerTable};
+
+/// What all statements of a table share.
+pub struct Shape<'a> {
+    /// Its name.
+    pub table: &'a TableName,
+    /// The peer's side of it.
+    pub peer: &'a PeerTable,
+    /// Names of the relation's columns in the stream's order.
+    pub columns: &'a [String],
+    /// By which rows are found: number in the relation, and how they are compared.
+    pub key: &'a [(usize, KeyColumn)],
+}
+
+impl Shape<'_> {
+    /// `unnest` of these columns as `u (c0, c1, …)`, and each as a value of the column's type.
+    fn unnest(&self, columns: &[usize]) -> (String, Vec<String>) {
+        let (mut arrays, mut names, mut values) = (vec![], vec![], vec![]);
+        for (n, column) in columns.iter().enumerate() {
+            let peer = self.peer.column(&self.columns[*column]);
+            let type_sql = peer.map_or_else(|| "pg_catalog.text".to_owned(), |c| c.type_sql());
+            if peer.is_some_and(|c| c.in_arrays) {
+                arrays.push(format!("pg_catalog.unnest(${}::{type_sql}[])", n + 1));
+                values.push(format!("u.c{n}"));
+            } else {
+                arrays.push(format!("pg_catalog.unnest(${}::pg_catalog.text[])", n + 1));
+                values.push(format!("u.c{n}::{type_sql}"));
+            }
+            names.push(format!("c{n}"));
+        }
+        (format!("ROWS FROM ({}) AS u ({})", arrays.join(", "), names.join(", ")), values)
+    }
+
+    fn condition(&self, values: &[String]) -> String {
+        let equal = |((_, key), value): (&(usize, KeyColumn), &String)| {
+            format!("t.{} OPERATOR({}.{}) {value}", quote_ident(&key.name), quote_ident(&key.operator_schema), key.operator)
+        };
+        self.key.iter().zip(values).map(equal).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// INSERT of rows with all their columns.
+    pub fn insert(&self) -> String {
+        let (unnest, values) = self.unnest(&(0..self.columns.len()).collect::<Vec<_>>());
+        let names: Vec<String> = self.columns.iter().map(|c| quote_ident(c)).collect();
+        let (table, names, values) = (self.table.quoted(), names.join(", "), values.join(", "));
+        format!("INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {unnest}")
+    }
+
+    /// UPDATE of these columns; parameters are the key's columns, then these.
+    pub fn update(&self, set: &[usize]) -> String {
+        let columns: Vec<usize> = self.key.iter().map(|(n, _)| *n).chain(set.iter().copied()).collect();
+        let (unnest, values) = self.unnest(&columns);
+        let (key, new) = values.split_at(self.key.len());
+        let set: Vec<String> = set.iter().zip(new).map(|(n, value)| format!("{} = {value}", quote_ident(&self.columns[*n]))).collect();
+        format!("UPDATE ONLY {} AS t SET {} FROM {unnest} WHERE {}", self.table.quoted(), set.join(", "), self.condition(key))
+    }
+
+    /// DELETE by key.
+    pub fn delete(&self) -> String {
+        let (unnest, key) = self.unnest(&self.key.iter().map(|(n, _)| *n).collect::<Vec<_>>());
+        format!("DELETE FROM ONLY {} AS t USING {unnest} WHERE {}", self.table.quoted(), self.condition(&key))
+    }
+}
