@@ -19,7 +19,7 @@ const GATHERED: usize = 8 << 20;
 /// What a change costs beside its content.
 const OVERHEAD: usize = 128;
 
-/// For so many groups changes go row by row after a surprise: what collides once often does again.
+/// For so many groups a table's changes go row by row after a surprise: what collides once often does again.
 const CALM: u32 = 100;
 
 /// One change of the open transaction, in order.
@@ -70,14 +70,30 @@ pub struct Batch {
     gathered_bytes: usize,
     /// A statement for many was sent in this transaction.
     pub used: bool,
-    calm: u32,
+    /// Tables that met a surprise, with the groups for which they go row by row.
+    calm: HashMap<u32, u32>,
     one_by_one: bool,
 }
 
 impl Batch {
     /// Whether changes are gathered at all now.
     pub fn is_on(&self) -> bool {
-        self.calm == 0 && !self.one_by_one
+        !self.one_by_one
+    }
+
+    /// Whether changes of a relation go row by row for a while.
+    pub fn is_calm(&self, oid: u32) -> bool {
+        self.calm.contains_key(&oid)
+    }
+
+    /// A relation met a surprise; all of them when it is not known which.
+    pub fn calm_down(&mut self, table: Option<&str>) {
+        let met = |way: &Way| table.is_none_or(|name| way.relation().table.to_string() == name);
+        let mut oids: Vec<u32> = self.ways.iter().filter(|(_, way)| met(way)).map(|(oid, _)| *oid).collect();
+        if oids.is_empty() {
+            oids = self.ways.keys().copied().collect();
+        }
+        self.calm.extend(oids.into_iter().map(|oid| (oid, CALM)));
     }
 
     /// Keeps what is done; `gathered`: it has not been sent yet.
@@ -89,11 +105,21 @@ impl Batch {
         }
         self.kept_bytes += bytes;
         self.kept.push(kept);
+        self.forget_too_much();
+    }
+
+    /// What has been sent need not be kept for ever: past a bound it is read again instead.
+    fn forget_too_much(&mut self) {
+        if self.kept_bytes > KEPT && self.gathered.is_empty() {
+            self.kept.clear();
+            self.kept_bytes = 0;
+            self.forgotten = true;
+        }
     }
 
     /// Whether what is gathered should be sent though the transaction goes on.
     pub fn is_full(&self) -> bool {
-        self.gathered_bytes >= GATHERED
+        self.gathered_bytes >= GATHERED || (self.kept_bytes > KEPT && !self.gathered.is_empty())
     }
 
     /// Whether it is worth statements for many.
@@ -117,12 +143,7 @@ impl Batch {
         self.gathered.clear();
         self.gathered_bytes = 0;
         self.used = true;
-        // Nothing refers to it any more, and it need not be there for ever.
-        if self.kept_bytes > KEPT {
-            self.kept.clear();
-            self.kept_bytes = 0;
-            self.forgotten = true;
-        }
+        self.forget_too_much();
     }
 
     /// What is to be done one by one, after a surprise; none when it must be read again.
@@ -131,7 +152,6 @@ impl Batch {
         self.gathered_bytes = 0;
         self.used = false;
         self.one_by_one = true;
-        self.calm = CALM;
         self.kept_bytes = 0;
         let kept = std::mem::take(&mut self.kept);
         (!self.forgotten).then_some(kept)
@@ -139,8 +159,11 @@ impl Batch {
 
     /// The transaction has ended.
     pub fn end(&mut self) {
-        self.calm = if self.one_by_one { CALM } else { self.calm.saturating_sub(1) };
-        let ways = std::mem::take(&mut self.ways);
-        *self = Batch { ways, calm: self.calm, ..Batch::default() };
+        let (ways, mut calm) = (std::mem::take(&mut self.ways), std::mem::take(&mut self.calm));
+        calm.retain(|_, groups| {
+            *groups -= 1;
+            *groups > 0
+        });
+        *self = Batch { ways, calm, ..Batch::default() };
     }
 }

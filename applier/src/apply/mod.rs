@@ -416,9 +416,13 @@ impl Applier {
             return Err(error);
         }
         match verdict {
+            Verdict::Apply if self.gathers() => self.gather(&relation, old, new, payload).await?,
             Verdict::Apply => {
                 self.setting.throttle.applied(1, payload.len() as u64).await;
                 self.open_group(&relation.table).await?;
+                if self.tables.is_none() {
+                    self.batch.keep(Kept::Row { relation: relation.clone(), payload: payload.clone() }, false);
+                }
                 let operation = self.send(oid, &relation, &form, payload).await?;
                 self.group.count(&relation.table, operation);
             }
@@ -436,6 +440,7 @@ impl Applier {
     }
 
     async fn gather(&mut self, relation: &Arc<Relation>, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>, payload: &Bytes) -> Result<()> {
+        self.setting.throttle.applied(1, payload.len() as u64).await;
         self.open_group(&relation.table).await?;
         let operation = match (old, new, payload.first()) {
             (_, Some(_), Some(b'I')) => Operation::Insert,
@@ -451,11 +456,12 @@ impl Applier {
             };
             self.batch.ways.insert(relation.oid, way);
         }
+        let is_calm = self.batch.is_calm(relation.oid);
         let gathered = match self.batch.ways.get_mut(&relation.oid) {
-            Some(Way::Many(table)) => table.add(payload, old, new, operation == Operation::Insert).is_ok(),
+            Some(Way::Many(table)) if !is_calm => table.add(payload, old, new, operation == Operation::Insert).is_ok(),
             _ => false,
         };
-        let is_one = matches!(self.batch.ways.get(&relation.oid), Some(Way::One(_)));
+        let is_one = is_calm || matches!(self.batch.ways.get(&relation.oid), Some(Way::One(_)));
         let kept = Kept::Row { relation: relation.clone(), payload: payload.clone() };
         if gathered {
             self.batch.keep(kept, true);
@@ -470,7 +476,8 @@ impl Applier {
         }
         self.batch.keep(kept, false);
         let sent = self.send(relation.oid, relation, &Form::Whole, payload).await.map(drop);
-        self.or_again(sent).await
+        self.or_again(sent).await?;
+        if self.batch.is_full() { self.send_gathered().await } else { Ok(()) }
     }
 
     /// Sends what is gathered: in sets, or one by one where it is not worth that.
@@ -492,6 +499,7 @@ impl Applier {
             return Ok(());
         }
         self.batch.take_many();
+        tracing::debug!("applying many changes at once");
         for (oid, way) in &mut self.batch.ways {
             if let (Way::Many(table), Some(target)) = (way, self.targets.get(oid)) {
                 table.send(&mut self.session, target.peer()).await?;
@@ -509,6 +517,7 @@ impl Applier {
         };
         tracing::info!(object = surprise.object, "applied row by row: {surprise}");
         self.setting.progress.stream(|s| s.replayed += 1);
+        self.batch.calm_down(surprise.object.as_deref());
         self.session.abandon().await?;
         for way in self.batch.ways.values_mut() {
             if let Way::Many(table) = way {

@@ -240,7 +240,8 @@ mod tests {
     #[test]
     fn replace_keeps_what_the_change_does_not_carry() {
         let table = TableName::new("s", "t");
-        let peer = PeerTable { partitioned: false, watched: false, columns: vec![column("id", true), column("toasted", false)], keys: vec![] };
+        let peer =
+            PeerTable { partitioned: false, watched: false, columns: vec![column("id", true), column("toasted", false)], keys: vec![] };
         let columns = ["id".to_owned(), "toasted".to_owned()];
         let locate = Locate::Key(vec![(0, key("id"))]);
         let shape = Shape { table: &table, peer: &peer, columns: &columns, locate: &locate };

@@ -128,11 +128,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest wait before tables are tried again.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Copies all tables. One that cannot be copied is told by an event and tried again when the others are done.
+/// Copies all tables. One that cannot be copied is told by an event, and does not keep the others waiting.
 ///
-/// When it returns, a crash of the peer takes nothing away.
-///
-/// Errors: that of a table which could not be copied for as long as the setting says; at once what is no fault of a table.
+/// Errors: at once what is no fault of a table. When the others are done, that of a table which could not be copied; where all
+/// share a snapshot, which would be lost with the try, only after it was tried again for as long as the setting says.
 pub async fn run(setting: &Setting, jobs: Vec<Job>) -> Result<()> {
     let sizes: HashMap<TableName, i64> = setting.progress.tables().into_iter().map(|(t, p)| (t, p.bytes_estimated)).collect();
     // An extension's table is compared by rules of its own, so it is not with others.
@@ -141,17 +140,15 @@ pub async fn run(setting: &Setting, jobs: Vec<Job>) -> Result<()> {
     let mut failed = round(setting, lots).await?;
     let (mut since, mut wait) = (Instant::now(), FIRST_WAIT);
     let mut told = HashMap::new();
-    while let Some((job, first)) = failed.first() {
-        if since.elapsed() > setting.retry() {
-            let message = format!("{} table(s) could not be copied, the first is \"{}\": {}", failed.len(), job.table, first.message);
-            let (_, mut first) = failed.swap_remove(0);
-            (first.kind, first.message) = (Kind::GivenUp, message);
-            return Err(first);
-        }
+    while !failed.is_empty() {
         for (job, error) in &failed {
             if told.insert(job.table.clone(), error.message.clone()).as_ref() != Some(&error.message) {
                 setting.store.event(&setting.task, &Event::of_error(Level::Error, error).named("table_failed")).await?;
             }
+        }
+        let given_up = since.elapsed() > setting.retry();
+        if given_up || matches!(setting.snapshots, Snapshots::Own(_)) {
+            return Err(first_of(failed, given_up));
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
@@ -163,6 +160,19 @@ pub async fn run(setting: &Setting, jobs: Vec<Job>) -> Result<()> {
     }
     let peer = session::marks(setting, &format!("{} copy", setting.names.origin)).await?;
     fence::flush(&peer, &setting.names.origin).await
+}
+
+/// The error to end with when tables could not be copied.
+fn first_of(mut failed: Vec<(Job, Error)>, given_up: bool) -> Error {
+    let others = failed.len() - 1;
+    let (_, mut error) = failed.swap_remove(0);
+    if others > 0 {
+        error.message = format!("{} (and {others} other table(s) could not be copied)", error.message);
+    }
+    if given_up {
+        error.kind = Kind::GivenUp;
+    }
+    error
 }
 
 /// Tries each lot once: the tables that could not be copied.

@@ -62,6 +62,6 @@ async fn the_task_fails_when_the_rest_is_done_and_one_could_not_be() {
     let pair = begin(refuse, options).await;
     pair.wait_for_state("failed", 3 * MINUTE).await;
     let error = pair.source.psql(DB, "SELECT error_object || ': ' || error FROM pgrelay.task_status").await;
-    assert!(error.starts_with("public.bad: 1 table(s) could not be copied"), "{error}");
+    assert!(error.starts_with("public.bad: copy table \"public.bad\""), "{error}");
     assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM large").await, "20000");
 }

@@ -45,6 +45,9 @@ pub struct Table {
     changes: Changes,
 }
 
+/// Rows that get values in the same columns.
+type Updates = (Vec<usize>, Vec<(Key, Row)>);
+
 type Fits<T> = std::result::Result<T, Unfit>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -108,7 +111,7 @@ impl Table {
     /// Sends what the changes amount to. The peer's transaction is open.
     pub async fn send(&mut self, session: &mut Session, peer: &PeerTable) -> Result<()> {
         let (mut gone, mut never, mut inserts) = (vec![], vec![], vec![]);
-        let mut updates: Vec<(Vec<usize>, Vec<(Key, Row)>)> = vec![];
+        let mut updates: Vec<Updates> = vec![];
         for (key, net) in std::mem::take(&mut self.changes).into_rows() {
             match net {
                 Net::Delete => gone.push(key),

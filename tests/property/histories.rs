@@ -1,0 +1,123 @@
+//! Random histories that pile up while the task is paused, then are applied many at once: both sides end equal.
+
+use std::time::Duration;
+
+use pgrelay_tests::pair::DB;
+use pgrelay_tests::{Applier, Pair, Seed};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Histories of one backlog, each in a schema of its own, so that none hides what another did.
+const TOGETHER: u64 = 50;
+
+/// One table for each thing that applying in sets could get wrong.
+fn objects(schema: &str) -> String {
+    format!(
+        "CREATE SCHEMA {schema};
+         CREATE TABLE {schema}.plain (id int PRIMARY KEY, v text, u int UNIQUE, a int[], b bytea);
+         CREATE TABLE {schema}.toast (id text PRIMARY KEY, n int, big text);
+         ALTER TABLE {schema}.toast ALTER big SET STORAGE EXTERNAL;
+         CREATE TABLE {schema}.pair (a uuid, b timestamptz, c \"char\", x numeric, PRIMARY KEY (b, a));
+         CREATE TABLE {schema}.odd (id numeric PRIMARY KEY, v box);
+         CREATE TABLE {schema}.ident (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int, g int GENERATED ALWAYS AS (n * 2) STORED);
+         CREATE TABLE {schema}.twins (n int, v text);
+         ALTER TABLE {schema}.twins REPLICA IDENTITY FULL;
+         CREATE TABLE {schema}.whole (id int PRIMARY KEY, v text, j json);
+         ALTER TABLE {schema}.whole REPLICA IDENTITY FULL;
+         CREATE TABLE {schema}.log (n bigint);
+         INSERT INTO {schema}.plain SELECT n, 'v' || n, n, ARRAY[n, NULL], '\\x00ff' FROM generate_series(1, 20) n;
+         INSERT INTO {schema}.toast SELECT 't' || n, n, repeat('x', 5000) FROM generate_series(1, 20) n;
+         INSERT INTO {schema}.pair SELECT md5(n::text)::uuid, '2026-01-01'::timestamptz + n * interval '1 h', 'c', n FROM generate_series(1, 20) n;
+         INSERT INTO {schema}.odd SELECT n, box(point(n, n), point(0, 0)) FROM generate_series(1, 20) n;
+         INSERT INTO {schema}.ident (n) SELECT n FROM generate_series(1, 20) n;
+         INSERT INTO {schema}.twins SELECT n / 4, 'same' FROM generate_series(1, 20) n;
+         INSERT INTO {schema}.whole SELECT n, 'w', '{{\"a\": 1}}' FROM generate_series(1, 20) n;"
+    )
+}
+
+/// One statement. Keys are few, so that changes meet.
+fn statement(seed: &mut Seed, s: &str) -> String {
+    let (a, b) = (seed.below(25), seed.below(25));
+    let text = ["''", "NULL", "'a,b{}\"\\c'", "E'tab\\tline\\n'", "'NULL'"][seed.below(5) as usize];
+    match seed.below(30) {
+        0..=2 => format!("INSERT INTO {s}.plain VALUES ({a}, {text}, {b} + 100, ARRAY[{b}], '\\x{a:02x}') ON CONFLICT DO NOTHING"),
+        3 | 4 => format!("UPDATE {s}.plain SET v = {text}, a = NULL WHERE id = {a}"),
+        5 => format!("DELETE FROM {s}.plain WHERE id = {a}"),
+        6 => format!("UPDATE {s}.plain SET id = {b} WHERE id = {a} AND NOT EXISTS (SELECT FROM {s}.plain WHERE id = {b})"),
+        // A value of the second key goes from row to row.
+        7 => format!("UPDATE {s}.plain SET u = NULL WHERE u = {a}; UPDATE {s}.plain SET u = {a} WHERE id = {b}"),
+        8 => format!(
+            "WITH d AS (DELETE FROM {s}.plain WHERE id = {a} RETURNING *) SELECT; INSERT INTO {s}.plain VALUES ({a}, 'again') ON CONFLICT DO NOTHING"
+        ),
+        9 => format!("UPDATE {s}.toast SET n = n + 1 WHERE id = 't{a}'"),
+        10 => format!("UPDATE {s}.toast SET big = repeat('y', {b} * 300) WHERE id = 't{a}'"),
+        11 => format!("UPDATE {s}.toast SET id = 't{b}' WHERE id = 't{a}' AND NOT EXISTS (SELECT FROM {s}.toast WHERE id = 't{b}')"),
+        12 => format!(
+            "INSERT INTO {s}.toast VALUES ('t{a}', 0, repeat('z', 4000)) ON CONFLICT DO NOTHING; UPDATE {s}.toast SET n = -1 WHERE id = 't{a}'"
+        ),
+        13 => format!("DELETE FROM {s}.toast WHERE id = 't{a}'"),
+        14 => format!("UPDATE {s}.pair SET x = 'NaN', c = '\\\\204' WHERE a = md5('{a}')::uuid"),
+        15 => format!("UPDATE {s}.pair SET b = b + interval '1 day' WHERE a = md5('{a}')::uuid"),
+        16 => format!("INSERT INTO {s}.pair VALUES (md5('{a}')::uuid, 'infinity', 'x', 1e30) ON CONFLICT DO NOTHING"),
+        17 => format!("DELETE FROM {s}.pair WHERE a = md5('{a}')::uuid"),
+        18 => format!("INSERT INTO {s}.odd VALUES ({a}.0, '(1,1),(2,2)') ON CONFLICT (id) DO UPDATE SET v = excluded.v"),
+        19 => format!("DELETE FROM {s}.odd WHERE id = {a}"),
+        20 => format!("INSERT INTO {s}.ident (n) VALUES ({a})"),
+        21 => format!("UPDATE {s}.ident SET n = {b} WHERE id = {a}"),
+        22 => format!("DELETE FROM {s}.ident WHERE id = {a}"),
+        23 => format!("UPDATE {s}.twins SET v = {text} WHERE ctid = (SELECT ctid FROM {s}.twins WHERE n = {a} / 4 LIMIT 1)"),
+        24 => format!("DELETE FROM {s}.twins WHERE ctid = (SELECT ctid FROM {s}.twins WHERE n = {a} / 4 LIMIT 1)"),
+        25 => format!("INSERT INTO {s}.twins VALUES ({a} / 4, 'same')"),
+        26 => format!("UPDATE {s}.whole SET v = {text}, j = '{{\"b\":  {b}}}' WHERE id = {a}"),
+        27 => format!(
+            "INSERT INTO {s}.whole VALUES ({a}, 'n', NULL) ON CONFLICT (id) DO UPDATE SET v = 'clash'; UPDATE {s}.whole SET id = {b} WHERE id = {a} AND NOT EXISTS (SELECT FROM {s}.whole WHERE id = {b})"
+        ),
+        28 if a == 0 => format!("TRUNCATE {s}.plain, {s}.odd RESTART IDENTITY"),
+        28 => format!("DELETE FROM {s}.whole WHERE id = {a}"),
+        _ => format!("SAVEPOINT p; DELETE FROM {s}.plain WHERE id > {b}; INSERT INTO {s}.log VALUES (-1); ROLLBACK TO p"),
+    }
+}
+
+fn history(seed: &mut Seed, schema: &str) -> String {
+    let mut sql = String::new();
+    for n in 0..30 {
+        sql += &format!("BEGIN; INSERT INTO {schema}.log VALUES ({n});");
+        for _ in 0..=seed.below(6) {
+            sql += &format!("{};", statement(seed, schema));
+        }
+        sql += if seed.below(10) == 0 { "ROLLBACK;\n" } else { "COMMIT;\n" };
+    }
+    sql
+}
+
+async fn backlog(number: u64) {
+    let mut seed = Seed::new(number);
+    let schemas: Vec<String> = (0..TOGETHER).map(|n| format!("h{n}")).collect();
+    let objects: Vec<String> = schemas.iter().map(|s| objects(s)).collect();
+    let mut pair = Pair::start_with(&objects.join("\n"), "max_locks_per_transaction = 1000", &[]).await;
+    pair.applier = Applier::start_with(&pair.source, DB, &["--log-level", "info,pgrelay_applier=debug"], &[]);
+    pair.start_task(r#"{"keyless": "insert_only", "acknowledge_warnings": true}"#).await;
+    pair.wait_for_state("running", 3 * MINUTE).await;
+    pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;
+    pair.wait_for_state("paused", MINUTE).await;
+    for schema in &schemas {
+        pair.source.psql(DB, &history(&mut seed, schema)).await;
+    }
+    pair.source.psql(DB, "SELECT pgrelay.resume_task('move')").await;
+    pair.wait_for_state("running", 3 * MINUTE).await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+    let log = pair.applier.log_text();
+    assert!(log.contains("applying many changes at once"), "nothing was applied many at once");
+    println!("groups applied again row by row: {}", log.matches("applied row by row").count());
+}
+
+#[tokio::test]
+async fn random_histories_applied_many_at_once_end_equal() {
+    let given: Option<u64> = std::env::var("PGRELAY_SEED").ok().map(|v| v.parse().expect("PGRELAY_SEED is a number"));
+    let first = given.unwrap_or_else(|| Seed::from_env().number() % 1_000_000);
+    let rounds = if std::env::var_os("PGRELAY_NIGHTLY").is_some() { 20 } else { 1 };
+    for number in first..first + rounds {
+        println!("PGRELAY_SEED={number}");
+        backlog(number).await;
+    }
+}
