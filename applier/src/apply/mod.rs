@@ -287,14 +287,12 @@ impl Applier {
         let Some(all) = &mut self.tables else { return Ok(None) };
         match message {
             CopyMessage::Ask { tables, mut earlier, reply } => {
-                let mut keep = true;
                 for table in &tables {
-                    keep &= all.ask(table, earlier.take());
+                    all.ask(table, earlier.take());
                 }
                 // A copy that has gone away does not need the answer.
                 let _ = reply.send(());
-                // Its snapshot will be refused, and it will ask again.
-                Ok((!keep).then_some(End::Rewind))
+                Ok(None)
             }
             CopyMessage::Snapshot { tables, seen, reply } => {
                 let accepted = all.accept(&tables, &seen);

@@ -228,20 +228,17 @@ impl Tables {
         }
     }
 
-    /// A copy is about to take a snapshot for what `earlier` tries have not copied. False: changes that wait were kept for
-    /// another snapshot; they are forgotten, and the stream must be read again.
-    pub fn ask(&mut self, table: &TableName, earlier: Option<Earlier>) -> bool {
+    /// A copy is about to take a snapshot for what `earlier` tries have not copied. Changes that wait for another snapshot than
+    /// that are forgotten, as if they were too many: when the copy is there they are read again, and judged anew.
+    pub fn ask(&mut self, table: &TableName, earlier: Option<Earlier>) {
         let passed = self.unseen.iter().filter(|u| u.tables.contains(table)).map(|u| u.transaction).collect();
-        let Some(found) = self.all.get_mut(table) else { return true };
+        let Some(found) = self.all.get_mut(table) else { return };
         let again = matches!(found.state, State::Copying { .. }) || (found.earlier.is_some() && earlier.is_none());
-        let keep = !again || found.waiting.first_commit.is_none();
-        if !keep {
-            // What waited still holds the slot until the stream is read again.
-            found.waiting.forget(&mut self.budget);
+        if again && found.waiting.first_commit.is_some() {
+            found.waiting.overflow(&mut self.budget);
         }
         found.earlier = earlier;
         found.state = State::Asking { passed };
-        keep
     }
 
     fn set(&mut self, table: &TableName, state: State) {
@@ -416,10 +413,10 @@ mod tests {
         tables.add(other.clone(), State::Init, None);
         assert_eq!(verdict(&mut tables, &other, transaction(12, 50)), Verdict::LeaveOut);
         let both = [table(), other];
-        both.iter().for_each(|t| assert!(tables.ask(t, None)));
+        both.iter().for_each(|t| tables.ask(t, None));
         assert!(!tables.accept(&both, &seen("10:20:12")));
         assert!(both.iter().all(|t| matches!(tables.get(t), Some(State::Init))));
-        both.iter().for_each(|t| assert!(tables.ask(t, None)));
+        both.iter().for_each(|t| tables.ask(t, None));
         assert!(tables.accept(&both, &seen("10:20:")));
         assert!(both.iter().all(|t| matches!(tables.get(t), Some(State::Copying { .. }))));
     }
@@ -563,18 +560,23 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_begins_again_has_the_stream_read_again() {
+    fn what_waited_for_a_snapshot_that_is_given_up_is_judged_anew_when_the_copy_is_there() {
         let mut tables = tables();
+        let wait = |tables: &mut Tables, commit| {
+            let (waiting, budget) = tables.waiting(&table()).expect("it is being copied");
+            let payload = bytes::Bytes::from_static(b"x");
+            waiting.push(budget, Lsn(commit), WaitingChange { end: Lsn(commit + 8), relation: None, form: Form::Whole, payload });
+        };
         assert!(take(&mut tables, "10:20:"));
-        assert!(tables.ask(&table(), None), "nothing waits, so nothing was decided by the old snapshot that the new one changes");
-        assert!(tables.accept(&[table()], &seen("10:20:")));
-        let (waiting, budget) = tables.waiting(&table()).expect("it is being copied");
-        let payload = bytes::Bytes::from_static(b"x");
-        waiting.push(budget, Lsn(50), WaitingChange { end: Lsn(58), relation: None, form: Form::Whole, payload });
-        assert!(!tables.ask(&table(), None), "what waits may be in the new snapshot");
+        assert!(take(&mut tables, "10:20:"), "nothing waits, so nothing was decided by the old snapshot that the new one changes");
+        assert_eq!(verdict(&mut tables, &table(), transaction(25, 50)), Verdict::Wait);
+        wait(&mut tables, 50);
+        assert!(take(&mut tables, "30:30:"), "the stream goes on meanwhile");
         assert_eq!(tables.hold(), Some(Lsn(50)), "until it comes again");
-        tables.rewind();
-        assert_eq!(tables.hold(), None);
-        assert!(!tables.accept(&[table()], &seen("10:20:")), "it must ask again");
+        wait(&mut tables, 90);
+        let waiting = tables.caught(&table()).expect("it was being copied");
+        assert!(waiting.overflowed && waiting.changes.is_empty());
+        assert_eq!(verdict(&mut tables, &table(), transaction(25, 50)), Verdict::LeaveOut, "the new snapshot has it");
+        assert_eq!(verdict(&mut tables, &table(), transaction(30, 90)), Verdict::Apply);
     }
 }

@@ -55,13 +55,18 @@ impl Waiting {
         }
         let bytes = change.payload.len() + OVERHEAD;
         if budget.used + bytes > BOUND {
-            self.forget(budget);
-            self.overflowed = true;
+            self.overflow(budget);
             return;
         }
         budget.used += bytes;
         self.bytes += bytes;
         self.changes.push(change);
+    }
+
+    /// Forgets what waits, and what comes from here on: all of it is read again when the copy is there.
+    pub fn overflow(&mut self, budget: &mut Budget) {
+        self.forget(budget);
+        self.overflowed = true;
     }
 
     /// Takes everything out; the budget counts it no more.

@@ -116,9 +116,20 @@ async fn one(number: u64) {
     let options = format!(r#"{{"keyless": "insert_only", "acknowledge_warnings": true, "copy_jobs": {jobs}, "copy_chunk_mb": {chunk}}}"#);
     println!("seed {number}: {options}");
     pair.start_task(&options).await;
-    for _ in 0..seed.below(5) {
-        run_for(seed.between(Duration::from_millis(200), Duration::from_millis(3000))).await;
-        pair.applier.restart();
+    for _ in 0..seed.below(6) {
+        run_for(seed.between(Duration::from_millis(200), Duration::from_millis(2000))).await;
+        match seed.below(4) {
+            0 | 1 => pair.applier.restart(),
+            // What is copied or built is tried again by the same applier.
+            2 => drop(
+                pair.peer.psql(DB, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pgrelay%copy'").await,
+            ),
+            _ => drop(
+                pair.source
+                    .psql(DB, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pgrelay%copy'")
+                    .await,
+            ),
+        }
     }
     pair.wait_for_state("running", 3 * MINUTE).await;
     load.stop().await;
