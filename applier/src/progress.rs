@@ -58,6 +58,8 @@ pub struct TableProgress {
     pub bytes_estimated: i64,
     /// By the copy.
     pub rows: i64,
+    /// Rows of the source that the copy left out since the peer's stay.
+    pub rows_kept: i64,
     /// By the copy.
     pub bytes: i64,
     /// By the stream: inserts, updates, deletes, truncates.
@@ -71,8 +73,19 @@ pub struct TableProgress {
 impl TableProgress {
     /// Of a table of which nothing is copied yet.
     pub fn new(state: TableState, rows_estimated: i64, bytes_estimated: i64) -> TableProgress {
-        let (rows, bytes, changes, indexes, indexes_total) = (0, 0, [0; 4], 0, 0);
-        TableProgress { state, insert_only: false, rows_estimated, bytes_estimated, rows, bytes, changes, indexes, indexes_total }
+        let (rows, rows_kept, bytes, changes, indexes, indexes_total) = (0, 0, 0, [0; 4], 0, 0);
+        TableProgress {
+            state,
+            insert_only: false,
+            rows_estimated,
+            bytes_estimated,
+            rows,
+            rows_kept,
+            bytes,
+            changes,
+            indexes,
+            indexes_total,
+        }
     }
 }
 

@@ -7,11 +7,15 @@ pub(crate) mod draft;
 mod graph;
 mod hints;
 mod items;
+mod kept;
 mod late_type;
 pub(crate) mod lookup;
 mod path;
 mod select;
 pub mod settings;
+
+pub(crate) use kept::with_parts;
+pub use kept::{Kept, kept};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -81,6 +85,8 @@ pub struct Item {
     /// What follows in a transaction of its own, behind the `ddl` of all others: it lets others write meanwhile, such as VALIDATE
     /// CONSTRAINT, or needs everything, such as REFRESH. `ddl` is empty where there is nothing else.
     pub then: Option<String>,
+    /// Identity of the object that it is a part of, as an index is of its table, whether that is an item of the plan or not.
+    pub of: Option<String>,
     /// Identities of the items that must come first.
     pub depends_on: Vec<String>,
     /// Why it stands where it stands: a sentence a DBA understands.
@@ -116,6 +122,8 @@ pub struct Plan {
     pub(crate) left_out: BTreeSet<TableName>,
     pub(crate) conditions: BTreeMap<TableName, String>,
     pub(crate) tablespaces: BTreeSet<String>,
+    pub(crate) kept: Kept,
+    pub(crate) kept_tables: BTreeSet<TableName>,
 }
 
 impl Plan {
@@ -248,5 +256,6 @@ pub fn plan_by_rules(catalog: &Catalog, selection: &Selection, rules: Rules<'_>)
         let left = catalog.others.iter().filter(|o| !(rules.large_objects && o.kind == "large objects"));
         findings.extend(left.map(attach::not_carried));
     }
-    Plan { items, findings, roles, extensions, low_level, left_out, tablespaces, conditions: settings.conditions }
+    let conditions = settings.conditions;
+    Plan { items, findings, roles, extensions, low_level, left_out, tablespaces, conditions, ..Plan::default() }
 }

@@ -76,6 +76,7 @@ CREATE TABLE pgrelay.table_state (
     rows_estimated bigint NOT NULL,
     bytes_estimated bigint NOT NULL,
     rows_copied bigint NOT NULL DEFAULT 0,
+    rows_kept bigint NOT NULL DEFAULT 0,
     bytes_copied bigint NOT NULL DEFAULT 0,
     rows_per_second double precision,
     bytes_per_second double precision,
@@ -90,6 +91,7 @@ CREATE TABLE pgrelay.table_state (
     PRIMARY KEY (task_id, schema_name, table_name)
 );
 COMMENT ON TABLE pgrelay.table_state IS 'How far each table of a task has come, a copy for display: what counts is on the peer. Writer: the applier. States as in pg_subscription_rel: init (not begun), datasync (rows are being copied), finishedcopy (rows are on the peer, indexes are being built), syncdone (its waiting changes are applied), ready (it stands where the stream stands).';
+COMMENT ON COLUMN pgrelay.table_state.rows_kept IS 'Rows of the source that the copy left out, since one of the peer''s with the same key stays.';
 COMMENT ON COLUMN pgrelay.table_state.rows_copied IS 'Rows of the copy that is under way or done. inserts, updates, deletes, truncates count changes of the stream since the applier last attached.';
 
 CREATE TABLE pgrelay.task_finding (

@@ -31,6 +31,13 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.left_out (
 );
 COMMENT ON TABLE pgrelay_peer.left_out IS 'What this server could not have when the task began, written in the transaction that made the task''s row: as long as the task lives neither this nor what needs it is made, copied or streamed.';
 
+CREATE TABLE IF NOT EXISTS pgrelay_peer.kept (
+    task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
+    identity text NOT NULL,
+    PRIMARY KEY (task_key, identity)
+);
+COMMENT ON TABLE pgrelay_peer.kept IS 'What this database had when the task began, with what belongs to it, written in the transaction that made the task''s row: as long as the task lives none of it is made or changed, and the rows of such tables stay.';
+
 CREATE TABLE IF NOT EXISTS pgrelay_peer.table_copy (
     task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
     schema_name text NOT NULL,
@@ -40,10 +47,12 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.table_copy (
     visible_below pg_lsn NOT NULL,
     rows bigint NOT NULL,
     bytes bigint NOT NULL,
+    kept bigint NOT NULL DEFAULT 0,
     position pg_lsn NOT NULL DEFAULT '0/0',
     PRIMARY KEY (task_key, schema_name, table_name)
 );
 COMMENT ON TABLE pgrelay_peer.table_copy IS 'The done mark of each table''s copy, written in the transaction that copied the rows, and the position of its changes, moved in the transactions that apply them until the task stands at one position.';
+COMMENT ON COLUMN pgrelay_peer.table_copy.kept IS 'Rows of the source that were left out, since one with the same key stays; rows counts the others.';
 COMMENT ON COLUMN pgrelay_peer.table_copy.table_oid IS 'Of the table on the source: a table that was renamed or made again is not taken for another.';
 COMMENT ON COLUMN pgrelay_peer.table_copy.snapshot IS 'The source''s pg_snapshot that the copy saw: a transaction visible in it is in the copy.';
 COMMENT ON COLUMN pgrelay_peer.table_copy.visible_below IS 'A position of the source''s WAL that every transaction visible in the snapshot committed before.';

@@ -3,6 +3,7 @@ SELECT t.task, t.schema_name || '.' || t.table_name AS table_name, t.state, t.pe
        pg_catalog.concat_ws('  ',
            CASE WHEN t.state = 'datasync' AND t.rows_estimated > t.rows
                THEN pg_catalog.format('%s of about %s rows', t.rows, t.rows_estimated) ELSE t.rows || ' rows' END,
+           CASE WHEN t.rows_kept > 0 THEN pg_catalog.format('%s kept', t.rows_kept) END,
            pg_catalog.pg_size_pretty(t.bytes),
            CASE WHEN t.state = 'datasync' AND t.rows_per_second IS NOT NULL
                THEN pg_catalog.format('%s rows/s, %s/s', t.rows_per_second, pg_catalog.pg_size_pretty(t.bytes_per_second)) END,

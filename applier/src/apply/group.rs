@@ -55,7 +55,7 @@ impl Group {
         self.rows += i64::from(operation != Operation::Truncate);
         let column = match operation {
             Operation::Insert => 0,
-            Operation::Update => 1,
+            Operation::Update | Operation::Upsert => 1,
             Operation::Delete => 2,
             Operation::Truncate => 3,
             Operation::Many(_) | Operation::Position | Operation::Other => return,

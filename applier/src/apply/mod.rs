@@ -20,7 +20,11 @@ pub mod statement;
 pub mod tables;
 pub mod waiting;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName, snapshot::Snapshot};
@@ -90,8 +94,10 @@ pub struct Setting {
     pub peer: Endpoint,
     /// The task's origin there, which is also its key.
     pub origin: String,
-    /// The task made the tables: they have no other columns than the source's.
+    /// The task made the tables, but for those that are kept: they have no other columns than the source's.
     pub exact: bool,
+    /// Tables that the peer had before and keeps: changes overwrite rows that the task has not written.
+    pub kept: BTreeSet<TableName>,
     /// For display and for those who wait.
     pub progress: Arc<Progress>,
     /// Held while a transaction is open on the peer; schema changes on the peer take it.
@@ -168,7 +174,9 @@ impl Applier {
                     if copied.earlier.is_some() {
                         mixed.insert(copied.table.clone(), seen.visible_below);
                     }
-                    setting.progress.table(&copied.table, |t| (t.state, (t.rows, t.bytes)) = (TableState::SyncDone, copied.amount));
+                    setting.progress.table(&copied.table, |t| {
+                        (t.state, (t.rows, t.bytes), t.rows_kept) = (TableState::SyncDone, copied.amount, copied.kept);
+                    });
                     State::Caught { seen, position }
                 }
                 None => State::Init,
@@ -540,9 +548,14 @@ impl Applier {
         Ok(())
     }
 
+    async fn new_target(&mut self, relation: &Arc<Relation>) -> Result<Target> {
+        let kept = self.setting.kept.contains(relation.table.as_ref());
+        Target::new(self.session.client(), relation.clone(), self.setting.exact, kept).await
+    }
+
     async fn target(&mut self, relation: &Arc<Relation>) -> Result<&mut Target> {
         if self.targets.get(&relation.oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
-            let target = Target::new(self.session.client(), relation.clone(), self.setting.exact).await?;
+            let target = self.new_target(relation).await?;
             self.targets.insert(relation.oid, target);
         }
         let target = self.targets.get_mut(&relation.oid).ok_or_else(outside)?;
@@ -585,7 +598,10 @@ impl Applier {
             (Message::Update { old: Some((_, old)), .. }, Form::OldRow) | (Message::Delete { old, .. }, _) => {
                 (Some(target.delete(session, payload, old).await?), Operation::Delete)
             }
-            (Message::Update { old, new, .. }, _) => (target.update(session, payload, old.map(|(_, o)| o), new).await?, Operation::Update),
+            (Message::Update { old, new, .. }, _) => {
+                let update = target.update(session, payload, old.map(|(_, o)| o), new).await?;
+                update.map_or((None, Operation::Update), |(ready, operation)| (Some(ready), operation))
+            }
             _ => return Err(outside()),
         };
         if let Some(ready) = ready {
@@ -614,6 +630,8 @@ impl Applier {
         let Some(first) = now.first().cloned() else { return Ok(()) };
         self.open_group(&first).await?;
         let names: Vec<&TableName> = now.iter().map(Arc::as_ref).collect();
+        // A sequence of the peer's own never goes back.
+        let restart_identity = restart_identity && !names.iter().any(|t| self.setting.kept.contains(*t));
         // Foreign keys come when every table streams, so before that nothing can cascade.
         let sql = statement::truncate(&names, cascade && self.tables.is_none(), restart_identity);
         self.send_gathered().await?;
@@ -630,7 +648,7 @@ impl Applier {
     async fn empty(&mut self, table: &Arc<TableName>, form: &Form, restart_identity: bool) -> Result<()> {
         let sql = match (form, self.tables.as_ref().and_then(|t| t.key(table))) {
             (Form::Ranges(ranges), Some(key)) => statement::empty_ranges(table, &key.column, ranges),
-            _ => statement::truncate(&[table], false, restart_identity),
+            _ => statement::truncate(&[table], false, restart_identity && !self.setting.kept.contains(table.as_ref())),
         };
         self.session.run(sql, Operation::Truncate, table).await?;
         self.group.count(table, Operation::Truncate);
@@ -640,7 +658,7 @@ impl Applier {
     /// A partitioned table has no rows of its own: TRUNCATE names its partitions too.
     async fn is_parent(&mut self, oid: u32, relation: &Arc<Relation>) -> Result<bool> {
         if !self.targets.contains_key(&oid) {
-            let target = Target::new(self.session.client(), relation.clone(), self.setting.exact).await?;
+            let target = self.new_target(relation).await?;
             self.targets.insert(oid, target);
         }
         Ok(self.targets.get(&oid).is_some_and(Target::is_partitioned))

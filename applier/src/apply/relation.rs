@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Statement};
 use super::{
     bulk,
     peer_table::PeerTable,
-    session::{Session, Value},
+    session::{Operation, Session, Value},
     statement::{Built, Locate, Parameter, Shape},
 };
 use crate::pg::pgoutput::{Column, ReplicaIdentity, Tuple};
@@ -48,6 +48,7 @@ enum StatementKey {
     Insert,
     Delete,
     Update { set: Vec<usize>, old_known: bool, replace: bool },
+    Upsert { set: Vec<usize>, old_known: bool },
 }
 
 struct Prepared {
@@ -71,18 +72,24 @@ pub struct Target {
     names: Vec<String>,
     locate: Locate,
     statements: HashMap<StatementKey, Prepared>,
+    /// An insert may overwrite a row that the task has not written, and an update insert it.
+    overwrites: bool,
+    /// The peer had the table before.
+    kept: bool,
 }
 
 impl Target {
-    /// Reads the peer's table and compares. `exact`: the task made the table, so it has no other columns either.
+    /// Reads the peer's table and compares. `exact`: the task made the table, so it has no other columns either. `kept`: the peer had
+    /// it before, with rows.
     ///
     /// Errors: `ShapeChanged`, naming table and column, when the peer's table is not what the stream brings rows for.
-    pub async fn new(peer: &Client, relation: Arc<Relation>, exact: bool) -> Result<Target> {
+    pub async fn new(peer: &Client, relation: Arc<Relation>, exact: bool, kept: bool) -> Result<Target> {
         let peer = PeerTable::read(peer, &relation.table).await?;
-        compare(&relation, &peer, exact)?;
+        compare(&relation, &peer, exact && !kept)?;
         let locate = locate(&relation, &peer);
-        let names = relation.columns.iter().map(|c| c.name.clone()).collect();
-        Ok(Target { relation, peer, names, locate, statements: HashMap::new() })
+        let names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();
+        let overwrites = kept && Shape { table: &relation.table, peer: &peer, columns: &names, locate: &locate }.can_overwrite();
+        Ok(Target { relation, peer, names, locate, statements: HashMap::new(), overwrites, kept })
     }
 
     /// The peer's table.
@@ -90,8 +97,11 @@ impl Target {
         &self.peer
     }
 
-    /// How its changes are applied many at once; none where they are not.
+    /// How its changes are applied many at once; none where they are not, as where rows are there that the task has not written.
     pub fn many(&self) -> Option<bulk::Table> {
+        if self.kept {
+            return None;
+        }
         let key = if let Locate::Key(columns) = &self.locate { Some(columns.as_slice()) } else { None };
         bulk::Table::new(self.relation.clone(), &self.peer, key)
     }
@@ -111,19 +121,20 @@ impl Target {
         self.ready(session, StatementKey::Delete, payload, Some(old), None).await
     }
 
-    /// An UPDATE to `new`; none when the change carries nothing to set.
+    /// An UPDATE to `new`, and what it counts as; none when the change carries nothing to set.
     pub async fn update(
         &mut self,
         session: &mut Session,
         payload: &Bytes,
         old: Option<Tuple<'_>>,
         new: Tuple<'_>,
-    ) -> Result<Option<Ready>> {
+    ) -> Result<Option<(Ready, Operation)>> {
         let mut set = vec![];
-        let mut replace = false;
+        let (mut replace, mut complete) = (false, true);
         let old_columns: Option<Vec<Column<'_>>> = old.map(|o| o.columns().collect());
         for (n, column) in new.columns().enumerate() {
             if column == Column::UnchangedToast {
+                complete = false;
                 continue;
             }
             if self.peer.column(&self.names[n]).is_some_and(|c| c.identity_always) {
@@ -139,8 +150,12 @@ impl Target {
         if set.is_empty() {
             return Ok(None);
         }
-        let key = StatementKey::Update { set, old_known: old.is_some(), replace };
-        self.ready(session, key, payload, old, Some(new)).await.map(Some)
+        let (old_known, upsert) = (old.is_some(), self.overwrites && complete && !replace);
+        let (key, operation) = match upsert {
+            true => (StatementKey::Upsert { set, old_known }, Operation::Upsert),
+            false => (StatementKey::Update { set, old_known, replace }, Operation::Update),
+        };
+        Ok(Some((self.ready(session, key, payload, old, Some(new)).await?, operation)))
     }
 
     async fn ready(
@@ -176,10 +191,12 @@ impl Target {
     fn build(&self, key: &StatementKey) -> Built {
         let shape = Shape { table: &self.relation.table, peer: &self.peer, columns: &self.names, locate: &self.locate };
         match key {
+            StatementKey::Insert if self.overwrites => shape.overwrite(),
             StatementKey::Insert => shape.insert(),
             StatementKey::Delete => shape.delete(),
             StatementKey::Update { set, old_known, replace: false } => shape.update(set, *old_known),
             StatementKey::Update { set, old_known, replace: true } => shape.replace(set, *old_known),
+            StatementKey::Upsert { set, old_known } => shape.upsert(set, *old_known),
         }
     }
 }

@@ -89,6 +89,8 @@ pub enum Operation {
     Insert,
     /// Exactly one row changes.
     Update,
+    /// One row changes, or is inserted where there is none.
+    Upsert,
     /// One row goes; none is counted, not an error.
     Delete,
     /// Any number.
@@ -242,7 +244,7 @@ impl Session {
                 return Err(Error::new(Kind::Conflict, format!("{expected} rows of table \"{table}\" were to change and {rows} did"))
                     .object(table.to_string()));
             }
-            (Operation::Truncate | Operation::Other, _) | (_, 1) => {}
+            (Operation::Truncate | Operation::Other, _) | (Operation::Upsert, 0) | (_, 1) => {}
             (Operation::Update, 0) => return Err(missing(table)),
             (_, n) => {
                 return Err(Error::new(Kind::Internal, format!("a change of one row of table \"{table}\" touched {n} rows"))
@@ -271,7 +273,7 @@ fn refused(error: tokio_postgres::Error, operation: Operation, table: &TableName
     let collides = matches!(error.code(), Some(code) if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::EXCLUSION_VIOLATION);
     let word = match operation {
         Operation::Insert => "an insert",
-        Operation::Update => "an update",
+        Operation::Update | Operation::Upsert => "an update",
         Operation::Delete => "a delete",
         Operation::Truncate => "a truncate",
         Operation::Many(_) => "changes",

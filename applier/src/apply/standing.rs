@@ -31,6 +31,8 @@ pub struct Copied {
     pub oid: u32,
     /// Rows and bytes of a whole copy, for display.
     pub amount: (i64, i64),
+    /// Rows of the source that were left out for the peer's, for display.
+    pub kept: i64,
     /// All of it is there: what its copy saw, and up to where its changes are applied.
     pub whole: Option<(Seen, Lsn)>,
     /// Parts that were copied under other snapshots than the last.
@@ -49,14 +51,22 @@ impl Standing {
 /// The tables of which rows are there, but for those that must start over.
 pub async fn copied(peer: &Client, key: &str) -> Result<Vec<Copied>> {
     let failed = |e| server_error(e, "read the copied tables");
-    let sql = "SELECT schema_name, table_name, table_oid, snapshot, visible_below::text, position::text, rows, bytes \
+    let sql = "SELECT schema_name, table_name, table_oid, snapshot, visible_below::text, position::text, rows, bytes, kept \
                FROM pgrelay_peer.table_copy WHERE task_key = $1";
     let rows = peer.query(sql, &[&key]).await.map_err(failed)?;
     let read = |row: &tokio_postgres::Row| {
         let seen = Seen { snapshot: row.get::<_, &str>("snapshot").parse()?, visible_below: row.get::<_, &str>("visible_below").parse()? };
         let table = TableName::new(row.get::<_, &str>("schema_name"), row.get::<_, &str>("table_name"));
         let amount = (row.get("rows"), row.get("bytes"));
-        Ok(Copied { table, oid: row.get("table_oid"), amount, whole: Some((seen, row.get::<_, &str>("position").parse()?)), earlier: None })
+        let kept = row.get("kept");
+        Ok(Copied {
+            table,
+            oid: row.get("table_oid"),
+            amount,
+            kept,
+            whole: Some((seen, row.get::<_, &str>("position").parse()?)),
+            earlier: None,
+        })
     };
     let mut copied = rows.iter().map(read).collect::<Result<Vec<Copied>>>()?;
     for (table, marks) in marks::of_task(peer, key).await? {
@@ -65,7 +75,7 @@ pub async fn copied(peer: &Client, key: &str) -> Result<Vec<Copied>> {
         let earlier = marks.earlier(last.as_ref());
         match at {
             Some(at) => copied[at].earlier = earlier,
-            None if earlier.is_some() => copied.push(Copied { table, oid: marks.table_oid, amount: (0, 0), whole: None, earlier }),
+            None if earlier.is_some() => copied.push(Copied { table, oid: marks.table_oid, amount: (0, 0), kept: 0, whole: None, earlier }),
             None => {}
         }
     }

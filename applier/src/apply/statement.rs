@@ -75,6 +75,44 @@ impl Shape<'_> {
         }
     }
 
+    /// Whether a row with the same key can be overwritten: rows are found by a key, and every column can be SET but those of the key.
+    pub fn can_overwrite(&self) -> bool {
+        let Locate::Key(key) = self.locate else { return false };
+        let settable = |n: &usize| self.peer.column(&self.columns[*n]).is_some_and(|c| !c.identity_always);
+        let all = (0..self.columns.len()).all(|n| settable(&n) || key.iter().any(|(k, _)| *k == n));
+        all && (0..self.columns.len()).any(|n| settable(&n))
+    }
+
+    /// INSERT of a whole row, in the place of one with the same key if there is one.
+    pub fn overwrite(&self) -> Built {
+        let Built { sql, parameters } = self.insert();
+        Built { sql: sql + &self.in_place(), parameters }
+    }
+
+    fn in_place(&self) -> String {
+        let Locate::Key(key) = self.locate else { return String::new() };
+        let key = list(key.iter().map(|(_, k)| quote_ident(&k.name)));
+        let settable = self.columns.iter().filter(|name| self.peer.column(name).is_some_and(|c| !c.identity_always));
+        let assignments = list(settable.map(|name| format!("{0} = EXCLUDED.{0}", quote_ident(name))));
+        format!(" ON CONFLICT ({key}) DO UPDATE SET {assignments}")
+    }
+
+    /// UPDATE of the columns in `set`, INSERT of the whole row where there is none. The new row is complete.
+    pub fn upsert(&self, set: &[usize], old_known: bool) -> Built {
+        let Built { sql: update, mut parameters } = self.update(set, old_known);
+        let values = list((0..self.columns.len()).map(|column| {
+            let at = parameters.iter().position(|p| *p == Parameter::New(column)).unwrap_or_else(|| {
+                parameters.push(Parameter::New(column));
+                parameters.len() - 1
+            });
+            format!("${}::{}", at + 1, self.type_of(column))
+        }));
+        let names = list(self.columns.iter().map(|c| quote_ident(c)));
+        let insert = format!("INSERT INTO {} ({names}) OVERRIDING SYSTEM VALUE SELECT {values}", self.table.quoted());
+        let sql = format!("WITH u AS ({update} RETURNING true) {insert} WHERE NOT EXISTS (SELECT FROM u){}", self.in_place());
+        Built { sql, parameters }
+    }
+
     /// DELETE of the row that the old values name.
     pub fn delete(&self) -> Built {
         let mut parameters = vec![];

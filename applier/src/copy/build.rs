@@ -204,6 +204,7 @@ mod tests {
             when: When::AfterTable(TableName::new("s", "t")),
             ddl: String::new(),
             then: None,
+            of: None,
             depends_on: depends_on.iter().map(|d| d.to_string()).collect(),
             reason: String::new(),
         }

@@ -38,8 +38,14 @@ mod tests {
 
     #[test]
     fn large_tables_go_first_and_alone_and_small_ones_share_a_lot() {
-        let job =
-            |n: usize| Job { table: TableName::new("s", format!("t{n}")), oid: n as u32, after: vec![], by_key: true, settings: None };
+        let job = |n: usize| Job {
+            table: TableName::new("s", format!("t{n}")),
+            oid: n as u32,
+            after: vec![],
+            by_key: true,
+            settings: None,
+            kept: false,
+        };
         let sizes = [8192, 50 << 20, 900 << 10, 2 << 20, 800 << 10, 8192, 900 << 10, 900 << 10, 900 << 10];
         let lots_of = |workers| lots(sizes.iter().enumerate().map(|(n, size)| (*size, job(n))).collect(), workers);
         let names = |lots: Vec<Vec<Job>>| {

@@ -11,6 +11,7 @@ mod fence;
 mod finish;
 mod flow;
 mod fresh;
+mod keep;
 mod lots;
 mod session;
 mod settings;
@@ -65,6 +66,15 @@ pub struct Job {
     pub after: Vec<Item>,
     /// It is an extension's: only rows with this condition (`WHERE …`, or empty) are copied, and take the place of the peer's.
     pub settings: Option<String>,
+    /// The peer had the table before the task and keeps the rows that are there.
+    pub kept: bool,
+}
+
+impl Job {
+    /// The peer has rows in it, so it is copied by itself and in one piece, and may have columns of its own.
+    fn is_apart(&self) -> bool {
+        self.kept || self.settings.is_some()
+    }
 }
 
 /// Under which snapshot tables are copied.
@@ -134,8 +144,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// share a snapshot, which would be lost with the try, only after it was tried again for as long as the setting says.
 pub async fn run(setting: &Setting, jobs: Vec<Job>) -> Result<()> {
     let sizes: HashMap<TableName, i64> = setting.progress.tables().into_iter().map(|(t, p)| (t, p.bytes_estimated)).collect();
-    // An extension's table is compared by rules of its own, so it is not with others.
-    let size = |job: &Job| sizes.get(&job.table).copied().unwrap_or_default().max(job.settings.as_ref().map_or(0, |_| lots::SMALL + 1));
+    // An extension's table is compared by rules of its own, and so is one that the peer keeps; so it is not with others.
+    let least = |job: &Job| if job.is_apart() { lots::SMALL + 1 } else { 0 };
+    let size = |job: &Job| sizes.get(&job.table).copied().unwrap_or_default().max(least(job));
     let lots = lots::lots(jobs.into_iter().map(|job| (size(&job), job)).collect(), setting.workers() as usize);
     let mut failed = round(setting, lots).await?;
     let (mut since, mut wait) = (Instant::now(), FIRST_WAIT);

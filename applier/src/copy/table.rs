@@ -11,7 +11,7 @@ use super::{
     Job, Setting, Snapshots,
     board::Board,
     cut::{self, Begin, Facts, Limits, Way},
-    fence, flow, fresh, settings, shape, snapshot,
+    fence, flow, fresh, keep, settings, shape, snapshot,
     split::{Begun, Split},
 };
 use crate::{
@@ -59,13 +59,12 @@ pub enum Copied {
 /// are there are left out. None: nothing was copied, and each is to be tried alone.
 pub async fn copy(hands: &mut Hands<'_>, jobs: &[Job]) -> Result<Option<Copied>> {
     let lot = missing(hands.s, hands.peer, jobs).await?;
-    // The peer's extension may be of a later version.
-    hands.rules.exact &= lot.iter().all(|job| job.settings.is_none());
+    hands.rules.exact &= !lot.iter().any(|job| job.is_apart());
     let cutting = match lot.as_slice() {
         [] => return before(hands, jobs).await.map(Some),
         // It was large when an earlier try began it: alone it is seen what is there.
         [_, _, ..] if any_begun(hands.s, hands.peer, &lot).await? => return Ok(None),
-        [job] if job.settings.is_none() => Some(look_how(hands, job).await?),
+        [job] if !job.is_apart() => Some(look_how(hands, job).await?),
         _ => None,
     };
     let earlier = cutting.as_ref().and_then(|c| c.marks.as_ref()).and_then(|m| m.earlier(None));
@@ -225,20 +224,21 @@ async fn rows_of_all(hands: &mut Hands<'_>, lot: &[&Job], seen: &Seen) -> Result
         [job] if hands.rules.exact => fresh::emptied(peer, &job.table).await?,
         _ => false,
     };
-    let (mut counts, mut sizes) = (vec![], vec![]);
+    let (mut counts, mut sizes, mut kept) = (vec![], vec![], vec![]);
     for (job, shape) in lot.iter().zip(&shapes) {
         let poured = rows(s, source, peer, job, shape, frozen).await?;
         counts.push(poured.written.to_string());
         sizes.push(poured.bytes.to_string());
+        kept.push(if job.kept { poured.sent.saturating_sub(poured.written) } else { 0 }.to_string());
     }
-    let mark = "INSERT INTO pgrelay_peer.table_copy (task_key, schema_name, table_name, table_oid, snapshot, visible_below, rows, bytes) \
-                SELECT $1, u.s, u.t, u.o, $2, $3::text::pg_lsn, u.r, u.b FROM ROWS FROM (pg_catalog.unnest($4::text[]), \
+    let mark = "INSERT INTO pgrelay_peer.table_copy (task_key, schema_name, table_name, table_oid, snapshot, visible_below, rows, bytes, kept) \
+                SELECT $1, u.s, u.t, u.o, $2, $3::text::pg_lsn, u.r, u.b, u.k FROM ROWS FROM (pg_catalog.unnest($4::text[]), \
                 pg_catalog.unnest($5::text[]), pg_catalog.unnest($6::oid[]), pg_catalog.unnest($7::bigint[]), \
-                pg_catalog.unnest($8::bigint[])) AS u (s, t, o, r, b)";
+                pg_catalog.unnest($8::bigint[]), pg_catalog.unnest($9::bigint[])) AS u (s, t, o, r, b, k)";
     let (snapshot, below) = (seen.snapshot.to_string(), seen.visible_below.to_string());
     let (schemas, names) = names(lot.iter().copied());
     let oids = array(lot.iter().map(|job| job.oid.to_string()));
-    let params: [&str; 8] = [&s.names.origin, &snapshot, &below, &schemas, &names, &oids, &array(counts), &array(sizes)];
+    let params: [&str; 9] = [&s.names.origin, &snapshot, &below, &schemas, &names, &oids, &array(counts), &array(sizes), &array(kept)];
     peer.query(mark, &params, DOING).await?;
     peer.run("COMMIT", DOING).await?;
     s.progress.set_moved();
@@ -249,6 +249,9 @@ async fn rows_of_all(hands: &mut Hands<'_>, lot: &[&Job], seen: &Seen) -> Result
 async fn rows(s: &Setting, source: &mut Session, peer: &mut Session, job: &Job, shape: &shape::Shape, frozen: bool) -> Result<Poured> {
     let table = &job.table;
     s.progress.table(table, |t| (t.rows, t.bytes) = (0, 0));
+    if job.kept {
+        return keep::rows(s, source, peer, table, shape).await;
+    }
     let whole = format!("{}{}", table.quoted(), shape.column_list());
     let Some(condition) = &job.settings else {
         return flow::rows(s, source, peer, table, shape, flow::Rows { out: &whole, into: &whole, frozen }).await;

@@ -56,6 +56,8 @@ pub struct TableRow {
     pub bytes_estimated: i64,
     /// By the copy.
     pub rows_copied: i64,
+    /// Left out by the copy, since the peer's stay.
+    pub rows_kept: i64,
     /// By the copy, as they crossed the wire.
     pub bytes_copied: i64,
     /// By the stream: inserts, updates, deletes, truncates.
@@ -131,6 +133,7 @@ impl Store {
                 &numbers(|t| t.indexes[1]),
                 &speeds(0),
                 &speeds(1),
+                &numbers(|t| t.rows_kept),
             ],
         )
         .await

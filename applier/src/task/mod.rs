@@ -5,6 +5,7 @@
 
 mod cleanup;
 mod context;
+mod keep;
 mod lacks;
 mod large_objects;
 mod moving;

@@ -105,6 +105,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
         peer: c.peer_endpoint().await?,
         origin: c.names.origin.clone(),
         exact: options.stages.schema,
+        kept: plan.kept_tables().clone(),
         progress: c.progress(),
         gate: gate.clone(),
         at_least: c.store.peer_position(c.row.id).await?,
@@ -286,7 +287,8 @@ fn after_tables(plan: &Plan) -> HashMap<&TableName, Vec<Item>> {
 /// The job of a table, which takes what is to be built for it.
 fn job(plan: &Plan, table: &TableName, oid: u32, by_key: bool, after: &mut HashMap<&TableName, Vec<Item>>) -> Job {
     let settings = plan.conditions().get(table).cloned();
-    Job { table: table.clone(), oid, by_key, after: after.remove(table).unwrap_or_default(), settings }
+    let kept = plan.kept_tables().contains(table);
+    Job { table: table.clone(), oid, by_key, after: after.remove(table).unwrap_or_default(), settings, kept }
 }
 
 fn show<'a>(c: &Context, plan: &Plan, tables: impl Iterator<Item = &'a SourceTable>, insert_only: &HashSet<TableName>) {

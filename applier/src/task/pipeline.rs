@@ -6,14 +6,15 @@ use pgrelay_core::{
     error::Kind,
     finding::{Finding, Severity},
     name::{Pattern, TableName},
-    plan::{Item, Lacks, Peer, Plan, Rules, When, plan_by_rules},
+    plan::{Item, Kept, Lacks, Peer, Plan, Rules, When, plan_by_rules},
     precheck::{Facts, Lineage as LineageFacts, PlanFacts},
     state::Actual,
     task::{Options, Stages},
+    verify::Keeping,
 };
 use tokio_postgres::{Client, Transaction};
 
-use super::{cleanup, context::Context, lacks, large_objects, moving, reporter};
+use super::{cleanup, context::Context, keep, lacks, large_objects, moving, reporter};
 use crate::{
     apply,
     pg::server_error,
@@ -63,21 +64,24 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
         // What was checked is what is made.
         Some((found, plan)) => {
             if lacks.is_none() {
-                begin_on_peer(c, &mut peer, &found).await?;
+                begin_on_peer(c, &mut peer, &found, plan.kept()).await?;
             }
             plan
         }
         None => {
             let catalog = read_source(c).await?;
-            let lacks = match lacks {
-                Some(lacks) => lacks,
+            let (lacks, kept) = match lacks {
+                Some(lacks) => (lacks, keep::of_task(&peer, &c.names.origin).await?),
                 None => {
                     let lacks = lacks::look(c, options, &catalog).await?;
-                    begin_on_peer(c, &mut peer, &lacks).await?;
-                    lacks
+                    let kept = keep::look(c, &c.peer_plain("precheck").await?, options, &catalog, &lacks).await?.kept;
+                    begin_on_peer(c, &mut peer, &lacks, &kept).await?;
+                    (lacks, kept)
                 }
             };
-            make_plan(c, options, &catalog, &lacks)?
+            let mut plan = make_plan(c, options, &catalog, &lacks)?;
+            keep::leave(&mut plan, options, kept);
+            plan
         }
     };
     if !options.stages.schema {
@@ -133,11 +137,17 @@ pub async fn findings(c: &Context) -> Result<(Vec<Finding>, Lacks, Plan)> {
     let peer = async {
         let mut peer = c.peer_plain("precheck").await?;
         let facts = precheck::gather_peer(&peer, &c.names.origin).await?;
-        let lacks = match lacks::of_task(&peer, &c.names.origin).await? {
-            Some(lacks) => lacks,
-            None => lacks::find(&mut peer, c, &options, &catalog, &facts).await?,
+        let (lacks, keeping) = match lacks::of_task(&peer, &c.names.origin).await? {
+            Some(lacks) => (lacks, Keeping { kept: keep::of_task(&peer, &c.names.origin).await?, findings: vec![] }),
+            None => {
+                let lacks = lacks::find(&mut peer, c, &options, &catalog, &facts).await?;
+                let keeping = keep::look(c, &peer, &options, &catalog, &lacks).await?;
+                (lacks, keeping)
+            }
         };
         let mut plan = make_plan(c, &options, &catalog, &lacks)?;
+        keep::leave(&mut plan, &options, keeping.kept);
+        plan.findings.extend(keeping.findings);
         if options.stages.copy {
             plan.findings.extend(lacks::replaced(&peer, &plan, &facts, &options).await?);
         }
@@ -227,10 +237,11 @@ async fn end_leftovers(peer: &Client, key: &str) -> Result<()> {
     peer.execute(sql, &[&key]).await.map(drop).map_err(|e| server_error(e, "end old sessions on the peer"))
 }
 
-/// Makes pgrelay's own schema on the peer and the task's row in it, once, and writes down what it leaves out.
+/// Makes pgrelay's own schema on the peer and the task's row in it, once, and writes down what it leaves out and what it leaves to
+/// the peer.
 ///
 /// Errors: `PositionLost` when the row is gone from a peer that had it.
-async fn begin_on_peer(c: &Context, peer: &mut Client, lacks: &Lacks) -> Result<()> {
+async fn begin_on_peer(c: &Context, peer: &mut Client, lacks: &Lacks, kept: &Kept) -> Result<()> {
     let key = &c.names.origin;
     let doing = "make pgrelay's own schema on the peer";
     let transaction = peer.transaction().await.map_err(|e| server_error(e, doing))?;
@@ -244,6 +255,7 @@ async fn begin_on_peer(c: &Context, peer: &mut Client, lacks: &Lacks) -> Result<
     }
     if made > 0 {
         lacks::write(&transaction, key, lacks).await?;
+        keep::write(&transaction, key, kept).await?;
     }
     transaction.commit().await.map_err(|e| server_error(e, doing))
 }

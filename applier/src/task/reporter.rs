@@ -195,6 +195,7 @@ fn table_row(table: &TableName, p: &TableProgress, speed: Option<[f64; 2]>) -> T
         rows_estimated: p.rows_estimated,
         bytes_estimated: p.bytes_estimated,
         rows_copied: p.rows,
+        rows_kept: p.rows_kept,
         bytes_copied: p.bytes,
         changes: p.changes,
         indexes: [p.indexes, p.indexes_total],

@@ -1,5 +1,7 @@
 //! Sequences follow: their positions are set on the peer, exactly as they are on the source.
 //!
+//! Those that the peer had before the task (`existing_objects = keep`) never go back: somebody has used what they gave.
+//!
 //! They are read after the rows they numbered are on the peer, so the peer's are never behind.
 
 use std::collections::{HashMap, HashSet};
@@ -7,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use pgrelay_core::{
     Result,
     name::{quote_literal, quote_qualified},
+    task::ExistingObjects,
 };
 use tokio_postgres::{Client, error::SqlState};
 
@@ -43,6 +46,8 @@ impl Positions {
             let ours = (comes || selection.matches(&schema, &name)) && !made.contains(&format!("position of sequence {schema}.{name}"));
             ours.then_some((schema, name))
         };
+        let keeps = c.options().existing_objects == ExistingObjects::Keep;
+        let own = |name: &(String, String)| keeps && !made.contains(&format!("sequence {}.{}", name.0, name.1));
         let names: Vec<(String, String)> = rows.iter().filter_map(wanted).collect();
         for some in names.chunks(AT_ONCE) {
             let read = some.iter().map(|(schema, name)| {
@@ -51,7 +56,7 @@ impl Positions {
             });
             let sql = read.collect::<Vec<_>>().join(" UNION ALL ");
             match source.query(&sql, &[]).await {
-                Ok(rows) => self.tell(peer, &rows).await?,
+                Ok(rows) => self.tell(peer, &rows, own).await?,
                 // One was dropped since they were listed: the next round does without it.
                 Err(e) if e.code() == Some(&SqlState::UNDEFINED_TABLE) => {}
                 Err(e) => return Err(server_error(e, "read the sequences")),
@@ -60,10 +65,15 @@ impl Positions {
         Ok(())
     }
 
-    async fn tell(&mut self, peer: &Client, rows: &[tokio_postgres::Row]) -> Result<()> {
+    async fn tell(&mut self, peer: &Client, rows: &[tokio_postgres::Row], own: impl Fn(&(String, String)) -> bool) -> Result<()> {
         let position =
             |r: &tokio_postgres::Row| ((r.get::<_, String>(0), r.get::<_, String>(1)), (r.get::<_, i64>(2), r.get::<_, bool>(3)));
-        let news: Vec<_> = rows.iter().map(position).filter(|(name, at)| self.told.get(name) != Some(at)).collect();
+        let news = rows.iter().map(position).filter(|(name, at)| self.told.get(name) != Some(at));
+        let (own, news): (Vec<_>, Vec<_>) = news.partition(|(name, _)| own(name));
+        for (name, (value, called)) in own {
+            advance(peer, &name, value, called).await?;
+            self.told.insert(name, (value, called));
+        }
         if news.is_empty() {
             return Ok(());
         }
@@ -76,6 +86,18 @@ impl Positions {
         self.told.extend(news);
         Ok(())
     }
+}
+
+/// Moves a sequence of the peer's own on, never back.
+async fn advance(peer: &Client, (schema, name): &(String, String), value: i64, called: bool) -> Result<()> {
+    let quoted = quote_qualified(schema, name);
+    let there = peer.query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&quoted]).await;
+    let failed = |e| server_error(e, "set the sequences on the peer").object(format!("{schema}.{name}"));
+    if !there.map_err(failed)?.get::<_, bool>(0) {
+        return Ok(());
+    }
+    let sql = include_str!("../../../sql/query/apply/advance_sequence.sql").replace("{sequence}", &quoted);
+    peer.query(&sql, &[&quoted, &value, &called]).await.map(drop).map_err(failed)
 }
 
 /// Marks of the sequences and extensions that the task has made on the peer, and of the positions that it leaves out.

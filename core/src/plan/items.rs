@@ -56,6 +56,7 @@ pub(crate) fn make(
             when: when[at].clone(),
             ddl: ddl.trim_start().to_string(),
             then,
+            of: node.follows.and_then(|a| graph.resolver.node(a)).map(|n| graph.nodes[n].identity.clone()),
             depends_on: needs.iter().map(|&n| graph.nodes[n].identity.clone()).collect(),
             reason: reason(graph, taken, at, &needs),
         });
@@ -102,6 +103,7 @@ fn rows(table: &Node<'_>) -> Item {
         when: When::Copy(TableName::new(&table.schema, &table.name)),
         ddl: String::new(),
         then: None,
+        of: None,
         depends_on: vec![table.identity.clone()],
         reason: "rows are copied when all tables are there, each table on its own".to_string(),
     }

@@ -86,6 +86,7 @@ fn rows(extension: &Extension, settings: &Settings) -> Item {
         when: When::Copy(TableName::new(&settings.schema, &settings.name)),
         ddl: String::new(),
         then: None,
+        of: None,
         depends_on: vec![format!("extension {name}")],
         reason: format!("extension {name} makes the table; {which} are the user's"),
     }

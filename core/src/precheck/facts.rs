@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 
-use crate::{plan::Plan, task::Options};
+use crate::{name::TableName, plan::Plan, task::Options};
 
 /// Everything a precheck knows.
 #[derive(Debug, Clone)]
@@ -434,6 +434,8 @@ pub struct PlanFacts {
     pub roles: BTreeSet<String>,
     /// Tablespaces that its DDL names.
     pub tablespaces: BTreeSet<String>,
+    /// Tables with rows to copy that the peer has and keeps; they are not among the objects.
+    pub kept_tables: BTreeSet<TableName>,
 }
 
 impl PlanFacts {
@@ -443,7 +445,12 @@ impl PlanFacts {
             let name = item.identity.strip_prefix(item.kind.as_str())?.strip_prefix(' ')?;
             (!item.ddl.is_empty() || item.then.is_some()).then(|| ObjectFacts { kind: item.kind.clone(), name: name.to_owned() })
         };
-        PlanFacts { objects: plan.items.iter().filter_map(object).collect(), roles: plan.roles(), tablespaces: plan.tablespaces().clone() }
+        PlanFacts {
+            objects: plan.items.iter().filter_map(object).collect(),
+            roles: plan.roles(),
+            tablespaces: plan.tablespaces().clone(),
+            kept_tables: plan.kept_tables().clone(),
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use super::{ExtensionFacts, Facts, PEER, PeerFacts, PeerObject, PeerTableFacts, RoleNeeded, TableFacts, error, ok, warning};
 use crate::{
     finding::Finding,
-    name::{quote_ident, quote_literal, quote_qualified},
+    name::{TableName, quote_ident, quote_literal, quote_qualified},
     plan::{Lack, Lacks},
+    task::ExistingObjects,
 };
 
 /// Which of PostgreSQL's name spaces a kind of object takes a name in: relation, type, routine, schema.
@@ -55,19 +56,22 @@ pub(super) fn existing_objects(facts: &Facts, out: &mut Vec<Finding>) {
         }
     }
     if out.len() == before {
-        out.push(ok(ITEM, PEER, "nothing on the peer has a name that the task needs"));
+        out.push(ok(ITEM, PEER, "nothing on the peer has a name that the task needs for what it makes"));
     }
 }
 
 pub(super) fn peer_tables(facts: &Facts, out: &mut Vec<Finding>) {
     const ITEM: &str = "peer_tables";
     let Ok(peer) = &facts.peer else { return };
-    if facts.options.stages.schema {
+    let kept = &facts.plan.kept_tables;
+    let makes_tables = facts.options.stages.schema;
+    if makes_tables && kept.is_empty() {
         return;
     }
     let there = peer.tables_by_name();
     let before = out.len();
-    for table in facts.source.tables.iter().filter(|t| t.kind != 'f') {
+    let there_before = |t: &&TableFacts| t.kind != 'f' && (!makes_tables || kept.contains(&TableName::new(&t.schema, &t.name)));
+    for table in facts.source.tables.iter().filter(there_before) {
         let Some(found) = there.get(&(table.schema.as_str(), table.name.as_str())) else {
             out.push(error(
                 ITEM,
@@ -78,14 +82,19 @@ pub(super) fn peer_tables(facts: &Facts, out: &mut Vec<Finding>) {
             continue;
         };
         let copied = peer.copied.contains(&(table.schema.clone(), table.name.clone()));
-        out.extend(peer_table(table, found, &peer.server.role.name, facts.options.stages.copy && !copied));
+        let keeps = facts.options.existing_objects == ExistingObjects::Keep;
+        out.extend(peer_table(table, found, &peer.server.role.name, (facts.options.stages.copy && !copied).then_some(keeps)));
     }
     if out.len() == before {
-        out.push(ok(ITEM, PEER, "the peer has every selected table, empty where it is to be copied, and its role may write to it"));
+        out.push(ok(
+            ITEM,
+            PEER,
+            "the peer has every table that the task does not make, empty where it is to be copied, and its role may write to it",
+        ));
     }
 }
 
-fn peer_table(table: &TableFacts, found: &PeerTableFacts, role: &str, to_copy: bool) -> Vec<Finding> {
+fn peer_table(table: &TableFacts, found: &PeerTableFacts, role: &str, to_copy: Option<bool>) -> Vec<Finding> {
     const ITEM: &str = "peer_tables";
     let (quoted, shown) = (quote_qualified(&table.schema, &table.name), format!("{}.{}", table.schema, table.name));
     let mut findings = Vec::new();
@@ -99,11 +108,15 @@ fn peer_table(table: &TableFacts, found: &PeerTableFacts, role: &str, to_copy: b
     if !grants.is_empty() {
         findings.push(error(ITEM, &shown, format!("role \"{role}\" may not write to the table on the peer"), grants.join(" ")));
     }
-    if to_copy && found.has_pages {
+    if let Some(keeps) = to_copy.filter(|_| found.has_pages) {
         findings.push(warning(
             ITEM,
             &shown,
-            "the table on the peer may hold rows already, and the source's are added to them",
+            if keeps {
+                "the table on the peer may hold rows already: they stay where one of the source's has the same key, until the stream changes it"
+            } else {
+                "the table on the peer may hold rows already, and the source's are added to them"
+            },
             format!("TRUNCATE {quoted}; -- on the peer, if nobody needs the rows"),
         ));
     }

@@ -77,6 +77,7 @@ fn well() -> Facts {
         options: Options::default(),
         lineage: Some(Lineage { system_identifier: 1, database_oid: 5, timeline: 1 }),
         plan: PlanFacts {
+            kept_tables: Default::default(),
             objects: vec![
                 object("schema", "shop"),
                 object("extension", "citext"),
@@ -411,6 +412,7 @@ fn the_plan_gives_kinds_and_names() {
         when: When::BeforeData,
         ddl: ddl.into(),
         then: None,
+        of: None,
         depends_on: vec![],
         reason: String::new(),
     };

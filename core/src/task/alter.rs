@@ -41,6 +41,7 @@ impl Options {
             throttle: _,
             tablespaces,
             large_objects,
+            existing_objects,
         } = self;
         let same = [
             ("stages", *stages == other.stages),
@@ -48,6 +49,7 @@ impl Options {
             ("not_movable", *not_movable == other.not_movable),
             ("tablespaces", *tablespaces == other.tablespaces),
             ("large_objects", *large_objects == other.large_objects),
+            ("existing_objects", *existing_objects == other.existing_objects),
         ];
         same.into_iter().filter_map(|(key, same)| (!same).then_some(key)).collect()
     }

@@ -25,6 +25,15 @@ pub enum NotMovable {
     Skip,
 }
 
+/// What becomes of what the peer has already under a name that the task needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExistingObjects {
+    /// A finding of severity error: the task does not start.
+    Report,
+    /// It stays as it is, rows included; what the source has besides is added. Differences are findings.
+    Keep,
+}
+
 /// Where what lies in a tablespace of its own comes to lie on the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tablespaces {
@@ -73,6 +82,8 @@ pub struct Options {
     pub tablespaces: Tablespaces,
     /// `large_objects`: they are carried as they are when the copy comes to them.
     pub large_objects: bool,
+    /// `existing_objects`: "report", "keep".
+    pub existing_objects: ExistingObjects,
 }
 
 impl Default for Options {
@@ -90,12 +101,13 @@ impl Default for Options {
             throttle: Throttle::default(),
             tablespaces: Tablespaces::Ignore,
             large_objects: false,
+            existing_objects: ExistingObjects::Report,
         }
     }
 }
 
 /// The options that can be set today, as they stand in `docs/settings.md`.
-pub const KNOWN_OPTIONS: [&str; 12] = [
+pub const KNOWN_OPTIONS: [&str; 13] = [
     "stages",
     "keyless",
     "not_movable",
@@ -108,12 +120,12 @@ pub const KNOWN_OPTIONS: [&str; 12] = [
     "throttle",
     "tablespaces",
     "large_objects",
+    "existing_objects",
 ];
 
 /// Options that are designed but not built, each with the one value, if any, that is what pgrelay does today.
-const PLANNED_OPTIONS: [(&str, Option<&str>); 11] = [
+const PLANNED_OPTIONS: [(&str, Option<&str>); 10] = [
     ("topology", Some("\"one_way\"")),
-    ("existing_objects", Some("\"report\"")),
     ("conflict_policy", Some("\"fail\"")),
     ("replicate_ddl", Some("false")),
     ("name_case", Some("\"source\"")),
@@ -148,6 +160,7 @@ impl Options {
                 "throttle" => options.throttle = Throttle::from_json(value)?,
                 "tablespaces" => options.tablespaces = tablespaces(value)?,
                 "large_objects" => options.large_objects = boolean(key, value)?,
+                "existing_objects" => options.existing_objects = existing_objects(value)?,
                 _ => planned(key, value)?,
             }
         }
@@ -233,6 +246,14 @@ fn tablespaces(value: &Value) -> Result<Tablespaces> {
     }
 }
 
+fn existing_objects(value: &Value) -> Result<ExistingObjects> {
+    match value.as_str() {
+        Some("report") => Ok(ExistingObjects::Report),
+        Some("keep") => Ok(ExistingObjects::Keep),
+        _ => Err(wrong_value("existing_objects", "\"report\" or \"keep\"")),
+    }
+}
+
 /// The stages in their order, without a gap.
 fn stages(value: &Value) -> Result<Stages> {
     let invalid = || wrong_value("stages", "an array of \"schema\", \"copy\", \"stream\" in this order, without a gap");
@@ -270,7 +291,7 @@ mod tests {
         let options = read(
             r#"{"stages": ["copy"], "keyless": "full", "not_movable": "skip", "retry_connection_minutes": 20,
                 "retry_other_minutes": 19, "acknowledge_warnings": true, "copy_jobs": 64, "copy_chunk_mb": 1, "index_memory_mb": 1048576,
-                "throttle": {"copy_mb_per_s": 2}, "tablespaces": "keep", "large_objects": true}"#,
+                "throttle": {"copy_mb_per_s": 2}, "tablespaces": "keep", "large_objects": true, "existing_objects": "keep"}"#,
         )
         .expect("valid");
         let stages = Stages { schema: false, copy: true, stream: false };
@@ -289,6 +310,7 @@ mod tests {
             throttle: Throttle { copy_bytes: Some(2e6), ..Throttle::default() },
             tablespaces: Tablespaces::Keep,
             large_objects: true,
+            existing_objects: ExistingObjects::Keep,
         };
         assert_eq!(options, expected);
         assert_eq!(read("{}").expect("valid"), Options::default());
@@ -340,6 +362,7 @@ mod tests {
             ("keyless", "\"none\""),
             ("not_movable", "1"),
             ("tablespaces", "\"drop\""),
+            ("existing_objects", "\"overwrite\""),
             ("stages", "[]"),
             ("stages", "\"copy\""),
             ("stages", "[1]"),

@@ -5,6 +5,7 @@
 //! **Invariant**: an object that is equal on both sides is never a difference, whatever else differs.
 
 mod drop;
+mod keep;
 mod mend;
 mod table;
 
@@ -12,6 +13,8 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
 };
+
+pub use keep::{Keeping, keep};
 
 use crate::{
     catalog::Catalog,

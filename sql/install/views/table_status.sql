@@ -9,6 +9,7 @@ SELECT t.name AS task,
        s.table_name,
        s.state,
        s.rows_copied AS rows,
+       s.rows_kept,
        s.rows_estimated,
        s.bytes_copied AS bytes,
        s.bytes_estimated,
@@ -46,6 +47,7 @@ COMMENT ON COLUMN pgrelay.table_status.schema_name IS 'Schema on the source.';
 COMMENT ON COLUMN pgrelay.table_status.table_name IS 'Table on the source.';
 COMMENT ON COLUMN pgrelay.table_status.state IS 'init (not begun), datasync (rows are being copied), finishedcopy (rows are there, indexes are being built), syncdone (its waiting changes are applied), ready (it stands where the stream stands).';
 COMMENT ON COLUMN pgrelay.table_status.rows IS 'Rows copied.';
+COMMENT ON COLUMN pgrelay.table_status.rows_kept IS 'Rows of the source that the copy left out, since one of the peer''s with the same key stays (existing_objects = keep).';
 COMMENT ON COLUMN pgrelay.table_status.rows_estimated IS 'The planner''s estimate of rows on the source when the copy began; -1 when it never looked.';
 COMMENT ON COLUMN pgrelay.table_status.bytes IS 'Bytes of COPY sent.';
 COMMENT ON COLUMN pgrelay.table_status.bytes_estimated IS 'Size on the source.';
