@@ -118,7 +118,9 @@ async fn one(number: u64) {
     pair.start_task(&options).await;
     for _ in 0..seed.below(6) {
         run_for(seed.between(Duration::from_millis(200), Duration::from_millis(2000))).await;
-        match seed.below(4) {
+        match seed.below(5) {
+            // What it had not flushed is gone.
+            4 => pair.peer.restart_immediate().await,
             0 | 1 => pair.applier.restart(),
             // What is copied or built is tried again by the same applier.
             2 => drop(
