@@ -68,10 +68,11 @@ fn by_pages(name: &str, columns: &str, keys: &[Row]) -> String {
         rest = &rest[at + place.len()..];
     }
     body.push_str(rest);
-    // Whoever else writes to the table waits: a row that is not seen yet might collide with one that comes.
+    // Whoever else writes to the table waits: a row that is not seen yet might collide with one that comes. Collisions are looked for by
+    // index, whatever the planner believes of a table that was empty when it looked.
     format!(
-        "LOCK TABLE ONLY {name} IN SHARE ROW EXCLUSIVE MODE; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
-         DO {}; SELECT pg_catalog.current_setting('pgrelay.inserted')",
+        "LOCK TABLE ONLY {name} IN SHARE ROW EXCLUSIVE MODE; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+         SET LOCAL enable_mergejoin = off; DO {}; SELECT pg_catalog.current_setting('pgrelay.inserted')",
         quote_literal(&body)
     )
 }
