@@ -9,6 +9,9 @@
 
 mod batch;
 mod bulk;
+mod commit;
+mod copies;
+mod gather;
 mod group;
 pub mod marks;
 pub mod peer_table;
@@ -32,7 +35,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_postgres::Client;
 
 use self::{
-    batch::{Batch, Kept, Way},
+    batch::{Batch, Kept},
     group::Group,
     relation::{Relation, RelationColumn, Target},
     session::{Operation, Session},
@@ -291,72 +294,6 @@ impl Applier {
         self.settle_position().await
     }
 
-    async fn hear(&mut self, message: CopyMessage) -> Result<Option<End>> {
-        let Some(all) = &mut self.tables else { return Ok(None) };
-        match message {
-            CopyMessage::Ask { tables, mut earlier, reply } => {
-                for table in &tables {
-                    all.ask(table, earlier.take());
-                }
-                // A copy that has gone away does not need the answer.
-                let _ = reply.send(());
-                Ok(None)
-            }
-            CopyMessage::Snapshot { tables, seen, reply } => {
-                let accepted = all.accept(&tables, &seen);
-                self.reference = seen.snapshot;
-                if accepted {
-                    tables.iter().for_each(|table| self.setting.progress.table(table, |t| t.state = TableState::DataSync));
-                }
-                // A copy that has gone away does not need the answer.
-                let _ = reply.send(accepted);
-                Ok(None)
-            }
-            CopyMessage::Done { tables, reply } => {
-                let end = self.caught(&tables).await?;
-                if end.is_some() {
-                    self.passed.send_replace(*self.confirm.borrow());
-                }
-                // A copy that has gone away does not need the answer.
-                let _ = reply.send(());
-                Ok(end)
-            }
-        }
-    }
-
-    /// The rows of these tables are on the peer: what waits for them is applied.
-    async fn caught(&mut self, tables: &[TableName]) -> Result<Option<End>> {
-        let (forgotten, kept): (Vec<&TableName>, Vec<&TableName>) = tables.iter().partition(|table| self.has_forgotten(table));
-        for table in kept {
-            // What is built after that has failed, and it is told once more.
-            if self.tables.as_ref().is_some_and(|all| matches!(all.get(table), Some(State::Caught { .. }))) {
-                continue;
-            }
-            let Some(waiting) = self.tables.as_mut().and_then(|all| all.caught(table)) else {
-                // An old session's copy was committed after this applier had looked: look again.
-                return Err(Error::new(Kind::Contention, format!("table \"{table}\" was copied by a session of an earlier applier")));
-            };
-            self.drain(table, waiting.changes).await?;
-            // The last table may just have brought all of them to one position.
-            if self.tables.is_some() {
-                self.setting.progress.table(table, |t| t.state = TableState::SyncDone);
-            }
-        }
-        if forgotten.is_empty() {
-            self.settle_position().await?;
-            return Ok(None);
-        }
-        // Only now: until here each of them kept the slot before the first of its changes, and nothing settles before these come again.
-        for table in forgotten {
-            self.tables.as_mut().and_then(|all| all.caught(table));
-        }
-        Ok(Some(End::Rewind))
-    }
-
-    fn has_forgotten(&mut self, table: &TableName) -> bool {
-        self.tables.as_mut().and_then(|all| all.waiting(table)).is_some_and(|(waiting, _)| waiting.overflowed)
-    }
-
     async fn take(&mut self, frame: Frame) -> Result<()> {
         match frame {
             Frame::Keepalive { wal_end, .. } => {
@@ -434,116 +371,6 @@ impl Applier {
             }
             Verdict::Wait => self.wait(relation.table.clone(), Some(relation), form, payload)?,
             Verdict::LeaveOut => self.setting.progress.settled_rows(1),
-        }
-        Ok(())
-    }
-
-    /// Whether changes are gathered and applied many at once. Only when all tables stand at one position: until then their changes
-    /// wait anyway.
-    fn gathers(&self) -> bool {
-        let again = self.open.as_ref().is_some_and(|open| open.transaction.commit < self.one_by_one_until);
-        self.tables.is_none() && self.batch.is_on() && !again
-    }
-
-    async fn gather(&mut self, relation: &Arc<Relation>, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>, payload: &Bytes) -> Result<()> {
-        self.setting.throttle.applied(1, payload.len() as u64).await;
-        self.open_group(&relation.table).await?;
-        let operation = match (old, new, payload.first()) {
-            (_, Some(_), Some(b'I')) => Operation::Insert,
-            (_, None, _) => Operation::Delete,
-            _ => Operation::Update,
-        };
-        self.group.count(&relation.table, operation);
-        if self.batch.ways.get(&relation.oid).is_none_or(|way| !Arc::ptr_eq(way.relation(), relation)) {
-            self.send_gathered().await?;
-            let way = match self.target(relation).await?.many() {
-                Some(table) => Way::Many(Box::new(table)),
-                None => Way::One(relation.clone()),
-            };
-            self.batch.ways.insert(relation.oid, way);
-        }
-        let is_calm = self.batch.is_calm(relation.oid);
-        let gathered = match self.batch.ways.get_mut(&relation.oid) {
-            Some(Way::Many(table)) if !is_calm => table.add(payload, old, new, operation == Operation::Insert).is_ok(),
-            _ => false,
-        };
-        let is_one = is_calm || matches!(self.batch.ways.get(&relation.oid), Some(Way::One(_)));
-        let kept = Kept::Row { relation: relation.clone(), payload: payload.clone() };
-        if gathered {
-            self.batch.keep(kept, true);
-            if self.batch.is_full() {
-                self.send_gathered().await?;
-            }
-            return Ok(());
-        }
-        if !is_one {
-            // It must come after what it does not fit to.
-            self.send_gathered().await?;
-        }
-        self.batch.keep(kept, false);
-        let sent = self.send(relation.oid, relation, &Form::Whole, payload).await.map(drop);
-        self.or_again(sent).await?;
-        if self.batch.is_full() { self.send_gathered().await } else { Ok(()) }
-    }
-
-    /// Sends what is gathered: in sets, or one by one where it is not worth that.
-    async fn send_gathered(&mut self) -> Result<()> {
-        let sent = self.send_many_or_few().await;
-        self.or_again(sent).await
-    }
-
-    async fn send_many_or_few(&mut self) -> Result<()> {
-        if !self.batch.is_many() {
-            for way in self.batch.ways.values_mut() {
-                if let Way::Many(table) = way {
-                    table.forget();
-                }
-            }
-            for (relation, payload) in self.batch.take_few() {
-                self.send(relation.oid, &relation, &Form::Whole, &payload).await?;
-            }
-            return Ok(());
-        }
-        self.batch.take_many();
-        tracing::debug!("applying many changes at once");
-        for (oid, way) in &mut self.batch.ways {
-            if let (Way::Many(table), Some(target)) = (way, self.targets.get(oid)) {
-                table.send(&mut self.session, target.peer()).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// After a surprise that many at once has met: everything of the open transaction again, row by row, which tells what is wrong
-    /// if anything is.
-    async fn or_again(&mut self, done: Result<()>) -> Result<()> {
-        let surprise = match done {
-            Err(error) if self.batch.used && error.kind != Kind::Connection => error,
-            done => return done,
-        };
-        tracing::info!(object = surprise.object, "applied row by row: {surprise}");
-        self.setting.progress.stream(|s| s.replayed += 1);
-        self.batch.calm_down(surprise.object.as_deref());
-        self.session.abandon().await?;
-        for way in self.batch.ways.values_mut() {
-            if let Way::Many(table) = way {
-                table.forget();
-            }
-        }
-        let Some(kept) = self.batch.again() else {
-            // What of it has been forgotten is read again.
-            self.one_by_one_until = self.open.as_ref().map_or(self.group.end, |open| Lsn(open.transaction.commit.0 + 1));
-            self.group.close();
-            self.batch.end();
-            self.rewind = true;
-            return Err(surprise);
-        };
-        self.session.begin(&task_row()).await?;
-        for kept in kept {
-            match kept {
-                Kept::Row { relation, payload } => self.send(relation.oid, &relation, &Form::Whole, &payload).await.map(drop)?,
-                Kept::Sql { sql, table } => self.session.run(sql, Operation::Truncate, &table).await?,
-            }
         }
         Ok(())
     }
@@ -664,14 +491,6 @@ impl Applier {
         Ok(self.targets.get(&oid).is_some_and(Target::is_partitioned))
     }
 
-    async fn open_group(&mut self, table: &Arc<TableName>) -> Result<()> {
-        if !self.group.is_open() {
-            self.group.open(self.setting.gate.clone().lock_owned().await);
-            self.session.begin(table).await?;
-        }
-        Ok(())
-    }
-
     async fn finish(&mut self, end: Lsn) -> Result<()> {
         let open = self.open.take().ok_or_else(outside)?;
         let applied = self.tables.is_some() || open.transaction.commit >= self.position;
@@ -684,120 +503,6 @@ impl Applier {
         self.setting.progress.stream(|s| {
             s.received = s.received.max(end);
         });
-        Ok(())
-    }
-
-    async fn commit_group(&mut self) -> Result<()> {
-        if !self.group.is_open() {
-            return Ok(());
-        }
-        self.send_gathered().await?;
-        let committed = self.commit_position().await;
-        if committed.is_err() {
-            self.or_again(committed).await?;
-            self.commit_position().await?;
-        }
-        self.written(self.group.end);
-        self.batch.end();
-        self.count_up();
-        self.settle_position().await
-    }
-
-    async fn commit_position(&mut self) -> Result<()> {
-        let (key, end) = (&self.setting.origin, self.group.end);
-        match &mut self.tables {
-            Some(tables) => {
-                for table in self.group.touched() {
-                    self.session.run(standing::move_table(key, &table, end), Operation::Other, &table).await?;
-                    tables.moved(&table, end);
-                }
-            }
-            None => self.session.run(standing::move_task(key, end), Operation::Other, &task_row()).await?,
-        }
-        self.session.commit(self.group.end, self.group.commit_ts).await
-    }
-
-    /// The peer has committed a position that counts.
-    fn written(&self, position: Lsn) {
-        if self.tables.is_none() {
-            self.setting.progress.stream(|s| s.on_peer = position);
-        }
-    }
-
-    fn count_up(&mut self) {
-        let missing = self.session.take_deletes_missing();
-        let done = self.group.close();
-        self.setting.progress.settled_rows(done.rows);
-        for (table, counts) in done.changes {
-            self.setting.progress.table(&table, |t| t.changes.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n));
-        }
-        self.setting.progress.stream(|s| {
-            s.transactions += done.transactions;
-            s.changes += done.total;
-            s.deletes_missing += missing as i64;
-        });
-    }
-
-    /// Applies what waited for a table, in one transaction with its position.
-    async fn drain(&mut self, table: &TableName, changes: Vec<WaitingChange>) -> Result<()> {
-        let Some(last) = changes.last().map(|c| c.end) else { return Ok(()) };
-        let table = Arc::new(table.clone());
-        self.open_group(&table).await?;
-        for change in changes {
-            match &change.relation {
-                Some(relation) => {
-                    self.setting.throttle.applied(1, change.payload.len() as u64).await;
-                    let operation = self.send(relation.oid, relation, &change.form, &change.payload).await?;
-                    self.group.count(&table, operation);
-                }
-                None => {
-                    let restart = matches!(pgoutput::decode(&change.payload, false)?, Message::Truncate { restart_identity: true, .. });
-                    self.empty(&table, &change.form, restart).await?;
-                }
-            }
-        }
-        // The origin's position does not count yet; the time is that of nothing in particular.
-        self.group.transaction(last, 0);
-        self.commit_group().await
-    }
-
-    /// Where nothing is under way: moves to one position when every table is there, and tells how far the slot may go.
-    async fn settle_position(&mut self) -> Result<()> {
-        if self.group.is_open() || self.open.is_some() {
-            return Ok(());
-        }
-        if self.tables.as_ref().is_some_and(|t| t.stand_at(self.position)) {
-            self.stand_at_one_position().await?;
-        }
-        let position = self.position;
-        let confirmed = self.tables.as_ref().and_then(Tables::hold).map_or(position, |hold| hold.min(position));
-        self.passed.send_replace(position);
-        self.confirm.send_if_modified(|c| {
-            let moved = *c < confirmed;
-            *c = confirmed.max(*c);
-            moved
-        });
-        let one_position = self.tables.is_none();
-        self.setting.progress.stream(|s| {
-            s.received = s.received.max(position);
-            s.confirmed = s.confirmed.max(confirmed);
-            s.applying_since = None;
-            if one_position {
-                s.applied = Some(s.applied.map_or(position, |a| a.max(position)));
-            }
-        });
-        Ok(())
-    }
-
-    async fn stand_at_one_position(&mut self) -> Result<()> {
-        let _gate = self.setting.gate.clone().lock_owned().await;
-        self.session.begin(&task_row()).await?;
-        self.session.run(standing::move_task(&self.setting.origin, self.position), Operation::Other, &task_row()).await?;
-        self.session.commit(self.position, 0).await?;
-        self.tables = None;
-        self.written(self.position);
-        self.setting.progress.every_table(|t| t.state = TableState::Ready);
-        self.one_position.send_replace(true);
         Ok(())
     }
 }

@@ -82,6 +82,7 @@ async fn one(m: &mut Model<'_>, early: bool) {
 }
 
 /// Drops indexes over functions that the table's owner may not run, as when he became the owner later: nobody could build them now.
+/// Also CHECKs over functions whose body names what is gone, such as a column that got another name: the source refuses every row.
 /// In a session of its own: where such a function has run before, its body is not looked up again.
 pub const LEAVE_OUT_WHAT_CANNOT_BE_BUILT: &str = "DO $do$ DECLARE one record; BEGIN
     FOR one IN SELECT coalesce(pg_partition_root(c.oid), c.oid)::regclass::text AS name, replace(pg_get_indexdef(c.oid), format('INDEX %I ON', c.relname), 'INDEX ON') AS definition
@@ -95,6 +96,19 @@ pub const LEAVE_OUT_WHAT_CANNOT_BE_BUILT: &str = "DO $do$ DECLARE one record; BE
             RAISE SQLSTATE 'UNDO0';
         EXCEPTION WHEN SQLSTATE 'UNDO0' THEN NULL;
             WHEN insufficient_privilege THEN EXECUTE format('DROP INDEX IF EXISTS %s CASCADE', one.name);
+            WHEN OTHERS THEN NULL;
+        END;
+    END LOOP;
+    FOR one IN SELECT conrelid::regclass::text AS name, conname, pg_get_constraintdef(oid) AS definition
+        FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0 AND coninhcount = 0
+    LOOP
+        BEGIN
+            DISCARD PLANS;
+            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', one.name, 'tried ' || clock_timestamp(), one.definition);
+            RAISE SQLSTATE 'UNDO0';
+        EXCEPTION WHEN SQLSTATE 'UNDO0' THEN NULL;
+            WHEN undefined_column OR undefined_table OR undefined_function
+                THEN EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I CASCADE', one.name, one.conname);
             WHEN OTHERS THEN NULL;
         END;
     END LOOP;

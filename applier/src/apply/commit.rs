@@ -1,0 +1,109 @@
+//! The peer's transaction: begin, commit with its position, and how far the slot may go afterwards.
+
+use std::sync::Arc;
+
+use pgrelay_core::{Lsn, Result, name::TableName};
+
+use super::{Applier, session::Operation, standing, tables::Tables, task_row};
+use crate::progress::TableState;
+
+impl Applier {
+    pub(super) async fn open_group(&mut self, table: &Arc<TableName>) -> Result<()> {
+        if !self.group.is_open() {
+            self.group.open(self.setting.gate.clone().lock_owned().await);
+            self.session.begin(table).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn commit_group(&mut self) -> Result<()> {
+        if !self.group.is_open() {
+            return Ok(());
+        }
+        self.send_gathered().await?;
+        let committed = self.commit_position().await;
+        if committed.is_err() {
+            self.or_again(committed).await?;
+            self.commit_position().await?;
+        }
+        self.written(self.group.end);
+        self.batch.end();
+        self.count_up();
+        self.settle_position().await
+    }
+
+    pub(super) async fn commit_position(&mut self) -> Result<()> {
+        let (key, end) = (&self.setting.origin, self.group.end);
+        match &mut self.tables {
+            Some(tables) => {
+                for table in self.group.touched() {
+                    self.session.run(standing::move_table(key, &table, end), Operation::Other, &table).await?;
+                    tables.moved(&table, end);
+                }
+            }
+            None => self.session.run(standing::move_task(key, end), Operation::Other, &task_row()).await?,
+        }
+        self.session.commit(self.group.end, self.group.commit_ts).await
+    }
+
+    /// The peer has committed a position that counts.
+    pub(super) fn written(&self, position: Lsn) {
+        if self.tables.is_none() {
+            self.setting.progress.stream(|s| s.on_peer = position);
+        }
+    }
+
+    pub(super) fn count_up(&mut self) {
+        let missing = self.session.take_deletes_missing();
+        let done = self.group.close();
+        self.setting.progress.settled_rows(done.rows);
+        for (table, counts) in done.changes {
+            self.setting.progress.table(&table, |t| t.changes.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n));
+        }
+        self.setting.progress.stream(|s| {
+            s.transactions += done.transactions;
+            s.changes += done.total;
+            s.deletes_missing += missing as i64;
+        });
+    }
+
+    /// Where nothing is under way: moves to one position when every table is there, and tells how far the slot may go.
+    pub(super) async fn settle_position(&mut self) -> Result<()> {
+        if self.group.is_open() || self.open.is_some() {
+            return Ok(());
+        }
+        if self.tables.as_ref().is_some_and(|t| t.stand_at(self.position)) {
+            self.stand_at_one_position().await?;
+        }
+        let position = self.position;
+        let confirmed = self.tables.as_ref().and_then(Tables::hold).map_or(position, |hold| hold.min(position));
+        self.passed.send_replace(position);
+        self.confirm.send_if_modified(|c| {
+            let moved = *c < confirmed;
+            *c = confirmed.max(*c);
+            moved
+        });
+        let one_position = self.tables.is_none();
+        self.setting.progress.stream(|s| {
+            s.received = s.received.max(position);
+            s.confirmed = s.confirmed.max(confirmed);
+            s.applying_since = None;
+            if one_position {
+                s.applied = Some(s.applied.map_or(position, |a| a.max(position)));
+            }
+        });
+        Ok(())
+    }
+
+    pub(super) async fn stand_at_one_position(&mut self) -> Result<()> {
+        let _gate = self.setting.gate.clone().lock_owned().await;
+        self.session.begin(&task_row()).await?;
+        self.session.run(standing::move_task(&self.setting.origin, self.position), Operation::Other, &task_row()).await?;
+        self.session.commit(self.position, 0).await?;
+        self.tables = None;
+        self.written(self.position);
+        self.setting.progress.every_table(|t| t.state = TableState::Ready);
+        self.one_position.send_replace(true);
+        Ok(())
+    }
+}

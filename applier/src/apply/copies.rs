@@ -1,0 +1,102 @@
+//! What the copies of tables say, and what waited for them.
+
+use std::sync::Arc;
+
+use pgrelay_core::{Error, Result, error::Kind, name::TableName};
+
+use super::{Applier, CopyMessage, End, tables::State, waiting::WaitingChange};
+use crate::{
+    pg::pgoutput::{self, Message},
+    progress::TableState,
+};
+
+impl Applier {
+    pub(super) async fn hear(&mut self, message: CopyMessage) -> Result<Option<End>> {
+        let Some(all) = &mut self.tables else { return Ok(None) };
+        match message {
+            CopyMessage::Ask { tables, mut earlier, reply } => {
+                for table in &tables {
+                    all.ask(table, earlier.take());
+                }
+                // A copy that has gone away does not need the answer.
+                let _ = reply.send(());
+                Ok(None)
+            }
+            CopyMessage::Snapshot { tables, seen, reply } => {
+                let accepted = all.accept(&tables, &seen);
+                self.reference = seen.snapshot;
+                if accepted {
+                    tables.iter().for_each(|table| self.setting.progress.table(table, |t| t.state = TableState::DataSync));
+                }
+                // A copy that has gone away does not need the answer.
+                let _ = reply.send(accepted);
+                Ok(None)
+            }
+            CopyMessage::Done { tables, reply } => {
+                let end = self.caught(&tables).await?;
+                if end.is_some() {
+                    self.passed.send_replace(*self.confirm.borrow());
+                }
+                // A copy that has gone away does not need the answer.
+                let _ = reply.send(());
+                Ok(end)
+            }
+        }
+    }
+
+    /// The rows of these tables are on the peer: what waits for them is applied.
+    pub(super) async fn caught(&mut self, tables: &[TableName]) -> Result<Option<End>> {
+        let (forgotten, kept): (Vec<&TableName>, Vec<&TableName>) = tables.iter().partition(|table| self.has_forgotten(table));
+        for table in kept {
+            // What is built after that has failed, and it is told once more.
+            if self.tables.as_ref().is_some_and(|all| matches!(all.get(table), Some(State::Caught { .. }))) {
+                continue;
+            }
+            let Some(waiting) = self.tables.as_mut().and_then(|all| all.caught(table)) else {
+                // An old session's copy was committed after this applier had looked: look again.
+                return Err(Error::new(Kind::Contention, format!("table \"{table}\" was copied by a session of an earlier applier")));
+            };
+            self.drain(table, waiting.changes).await?;
+            // The last table may just have brought all of them to one position.
+            if self.tables.is_some() {
+                self.setting.progress.table(table, |t| t.state = TableState::SyncDone);
+            }
+        }
+        if forgotten.is_empty() {
+            self.settle_position().await?;
+            return Ok(None);
+        }
+        // Only now: until here each of them kept the slot before the first of its changes, and nothing settles before these come again.
+        for table in forgotten {
+            self.tables.as_mut().and_then(|all| all.caught(table));
+        }
+        Ok(Some(End::Rewind))
+    }
+
+    pub(super) fn has_forgotten(&mut self, table: &TableName) -> bool {
+        self.tables.as_mut().and_then(|all| all.waiting(table)).is_some_and(|(waiting, _)| waiting.overflowed)
+    }
+
+    /// Applies what waited for a table, in one transaction with its position.
+    pub(super) async fn drain(&mut self, table: &TableName, changes: Vec<WaitingChange>) -> Result<()> {
+        let Some(last) = changes.last().map(|c| c.end) else { return Ok(()) };
+        let table = Arc::new(table.clone());
+        self.open_group(&table).await?;
+        for change in changes {
+            match &change.relation {
+                Some(relation) => {
+                    self.setting.throttle.applied(1, change.payload.len() as u64).await;
+                    let operation = self.send(relation.oid, relation, &change.form, &change.payload).await?;
+                    self.group.count(&table, operation);
+                }
+                None => {
+                    let restart = matches!(pgoutput::decode(&change.payload, false)?, Message::Truncate { restart_identity: true, .. });
+                    self.empty(&table, &change.form, restart).await?;
+                }
+            }
+        }
+        // The origin's position does not count yet; the time is that of nothing in particular.
+        self.group.transaction(last, 0);
+        self.commit_group().await
+    }
+}

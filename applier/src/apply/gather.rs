@@ -1,0 +1,134 @@
+//! Changes that are gathered and sent many at once, and sent again one by one after a surprise.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pgrelay_core::{Lsn, Result, error::Kind};
+
+use super::{
+    Applier,
+    batch::{Kept, Way},
+    relation::Relation,
+    session::Operation,
+    tables::Form,
+    task_row,
+};
+use crate::pg::pgoutput::Tuple;
+
+impl Applier {
+    /// Whether changes are gathered and applied many at once. Only when all tables stand at one position: until then their changes
+    /// wait anyway.
+    pub(super) fn gathers(&self) -> bool {
+        let again = self.open.as_ref().is_some_and(|open| open.transaction.commit < self.one_by_one_until);
+        self.tables.is_none() && self.batch.is_on() && !again
+    }
+
+    pub(super) async fn gather(
+        &mut self,
+        relation: &Arc<Relation>,
+        old: Option<Tuple<'_>>,
+        new: Option<Tuple<'_>>,
+        payload: &Bytes,
+    ) -> Result<()> {
+        self.setting.throttle.applied(1, payload.len() as u64).await;
+        self.open_group(&relation.table).await?;
+        let operation = match (old, new, payload.first()) {
+            (_, Some(_), Some(b'I')) => Operation::Insert,
+            (_, None, _) => Operation::Delete,
+            _ => Operation::Update,
+        };
+        self.group.count(&relation.table, operation);
+        if self.batch.ways.get(&relation.oid).is_none_or(|way| !Arc::ptr_eq(way.relation(), relation)) {
+            self.send_gathered().await?;
+            let way = match self.target(relation).await?.many() {
+                Some(table) => Way::Many(Box::new(table)),
+                None => Way::One(relation.clone()),
+            };
+            self.batch.ways.insert(relation.oid, way);
+        }
+        let is_calm = self.batch.is_calm(relation.oid);
+        let gathered = match self.batch.ways.get_mut(&relation.oid) {
+            Some(Way::Many(table)) if !is_calm => table.add(payload, old, new, operation == Operation::Insert).is_ok(),
+            _ => false,
+        };
+        let is_one = is_calm || matches!(self.batch.ways.get(&relation.oid), Some(Way::One(_)));
+        let kept = Kept::Row { relation: relation.clone(), payload: payload.clone() };
+        if gathered {
+            self.batch.keep(kept, true);
+            if self.batch.is_full() {
+                self.send_gathered().await?;
+            }
+            return Ok(());
+        }
+        if !is_one {
+            // It must come after what it does not fit to.
+            self.send_gathered().await?;
+        }
+        self.batch.keep(kept, false);
+        let sent = self.send(relation.oid, relation, &Form::Whole, payload).await.map(drop);
+        self.or_again(sent).await?;
+        if self.batch.is_full() { self.send_gathered().await } else { Ok(()) }
+    }
+
+    /// Sends what is gathered: in sets, or one by one where it is not worth that.
+    pub(super) async fn send_gathered(&mut self) -> Result<()> {
+        let sent = self.send_many_or_few().await;
+        self.or_again(sent).await
+    }
+
+    pub(super) async fn send_many_or_few(&mut self) -> Result<()> {
+        if !self.batch.is_many() {
+            for way in self.batch.ways.values_mut() {
+                if let Way::Many(table) = way {
+                    table.forget();
+                }
+            }
+            for (relation, payload) in self.batch.take_few() {
+                self.send(relation.oid, &relation, &Form::Whole, &payload).await?;
+            }
+            return Ok(());
+        }
+        self.batch.take_many();
+        tracing::debug!("applying many changes at once");
+        for (oid, way) in &mut self.batch.ways {
+            if let (Way::Many(table), Some(target)) = (way, self.targets.get(oid)) {
+                table.send(&mut self.session, target.peer()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// After a surprise that many at once has met: everything of the open transaction again, row by row, which tells what is wrong
+    /// if anything is.
+    pub(super) async fn or_again(&mut self, done: Result<()>) -> Result<()> {
+        let surprise = match done {
+            Err(error) if self.batch.used && error.kind != Kind::Connection => error,
+            done => return done,
+        };
+        tracing::info!(object = surprise.object, "applied row by row: {surprise}");
+        self.setting.progress.stream(|s| s.replayed += 1);
+        self.batch.calm_down(surprise.object.as_deref());
+        self.session.abandon().await?;
+        for way in self.batch.ways.values_mut() {
+            if let Way::Many(table) = way {
+                table.forget();
+            }
+        }
+        let Some(kept) = self.batch.again() else {
+            // What of it has been forgotten is read again.
+            self.one_by_one_until = self.open.as_ref().map_or(self.group.end, |open| Lsn(open.transaction.commit.0 + 1));
+            self.group.close();
+            self.batch.end();
+            self.rewind = true;
+            return Err(surprise);
+        };
+        self.session.begin(&task_row()).await?;
+        for kept in kept {
+            match kept {
+                Kept::Row { relation, payload } => self.send(relation.oid, &relation, &Form::Whole, &payload).await.map(drop)?,
+                Kept::Sql { sql, table } => self.session.run(sql, Operation::Truncate, &table).await?,
+            }
+        }
+        Ok(())
+    }
+}
