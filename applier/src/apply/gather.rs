@@ -39,7 +39,7 @@ impl Applier {
         };
         self.group.count(&relation.table, operation);
         if self.batch.ways.get(&relation.oid).is_none_or(|way| !Arc::ptr_eq(way.relation(), relation)) {
-            self.send_gathered().await?;
+            self.settle_gathered().await?;
             let way = match self.target(relation).await?.many() {
                 Some(table) => Way::Many(Box::new(table)),
                 None => Way::One(relation.clone()),
@@ -68,6 +68,14 @@ impl Applier {
         let sent = self.send(relation.oid, relation, &Form::Whole, payload).await.map(drop);
         self.or_again(sent).await?;
         if self.batch.is_full() { self.send_gathered().await } else { Ok(()) }
+    }
+
+    /// Sends what is gathered and waits for what becomes of it: whatever is asked of the session next is answered, not refused since
+    /// a statement before has failed.
+    pub(super) async fn settle_gathered(&mut self) -> Result<()> {
+        self.send_gathered().await?;
+        let settled = self.session.settle().await;
+        self.or_again(settled).await
     }
 
     /// Sends what is gathered: in sets, or one by one where it is not worth that.

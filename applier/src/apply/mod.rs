@@ -438,6 +438,7 @@ impl Applier {
     }
 
     async fn truncate(&mut self, relations: &[u32], cascade: bool, restart_identity: bool, payload: &Bytes) -> Result<()> {
+        self.settle_gathered().await?;
         let mut now = vec![];
         for &oid in relations {
             let relation = self.relation(oid)?;
@@ -461,7 +462,6 @@ impl Applier {
         let restart_identity = restart_identity && !names.iter().any(|t| self.setting.kept.contains(*t));
         // Foreign keys come when every table streams, so before that nothing can cascade.
         let sql = statement::truncate(&names, cascade && self.tables.is_none(), restart_identity);
-        self.send_gathered().await?;
         self.batch.keep(Kept::Sql { sql: sql.clone(), table: first.clone() }, false);
         let sent = self.session.run(sql, Operation::Truncate, &first).await;
         self.or_again(sent).await?;

@@ -219,7 +219,8 @@ impl Session {
         Ok(())
     }
 
-    async fn settle(&mut self) -> Result<()> {
+    /// Waits for every answer.
+    pub async fn settle(&mut self) -> Result<()> {
         while !self.in_flight.is_empty() {
             self.settle_one().await?;
         }
