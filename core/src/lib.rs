@@ -3,6 +3,7 @@
 //! Plain functions over plain data: no tokio, no pgrx, no I/O, no clock.
 
 pub mod catalog;
+pub mod conflict;
 pub mod conninfo;
 pub mod ddl;
 pub mod error;
