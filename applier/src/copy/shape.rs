@@ -7,7 +7,7 @@ use pgrelay_core::{
 };
 
 use crate::{
-    apply::partitioned,
+    apply::row::partitioned,
     pg::pipe::{Row, Session, array},
 };
 

@@ -1,0 +1,85 @@
+//! What an applier begins with: the origin, and how far the peer says that each table is.
+
+use std::collections::HashMap;
+
+use pgrelay_core::{Lsn, Result, name::TableName};
+use tokio::sync::watch;
+
+use super::{
+    Applier, Setting,
+    batch::Batch,
+    fresh_snapshot,
+    group::Group,
+    session::Session,
+    set_back,
+    standing::{self, Standing},
+    tables::{State, Tables},
+};
+use crate::progress::TableState;
+
+impl Applier {
+    /// Takes the origin, then reads how far each table is. `known`: the task's tables with their oids on the source.
+    ///
+    /// Errors: `ShapeChanged` when a table that was copied has another name now.
+    pub async fn open(setting: Setting, known: HashMap<TableName, u32>) -> Result<Applier> {
+        let session = Session::open(&setting.peer, &setting.origin).await?;
+        let Standing { one_position, position } = Standing::read(session.client(), &setting.origin).await?;
+        if setting.at_least.is_some_and(|at| !one_position || position < at) {
+            return Err(set_back());
+        }
+        let (mut tables, mut mixed) = (Tables::default(), HashMap::new());
+        for table in known.keys() {
+            tables.add(table.clone(), State::Init, None);
+        }
+        let now: HashMap<u32, &TableName> = known.iter().map(|(table, oid)| (*oid, table)).collect();
+        for copied in standing::copied(session.client(), &setting.origin).await? {
+            let Some(&name) = now.get(&copied.oid) else {
+                // A table that is gone from the source has no changes any more, unless another has taken its name.
+                let taken = known.get(&copied.table);
+                let before = HashMap::from([(copied.table.clone(), copied.oid)]);
+                taken.map_or(Ok(()), |oid| standing::same_table(&before, &copied.table, *oid))?;
+                continue;
+            };
+            if *name != copied.table {
+                return Err(standing::renamed(&copied.table, name));
+            }
+            let state = match copied.whole {
+                Some((seen, position)) => {
+                    if copied.earlier.is_some() {
+                        mixed.insert(copied.table.clone(), seen.visible_below);
+                    }
+                    setting.progress.table(&copied.table, |t| {
+                        (t.state, (t.rows, t.bytes), t.rows_kept) = (TableState::SyncDone, copied.amount, copied.kept);
+                    });
+                    State::Caught { seen, position }
+                }
+                None => State::Init,
+            };
+            tables.add(copied.table, state, copied.earlier);
+        }
+        if one_position {
+            setting.progress.every_table(|t| t.state = TableState::Ready);
+            setting.progress.stream(|s| s.applied = Some(position));
+        }
+        let reference = fresh_snapshot(&setting.source).await?;
+        Ok(Applier {
+            session,
+            relations: HashMap::new(),
+            targets: HashMap::new(),
+            tables: (!one_position).then_some(tables),
+            known,
+            reference,
+            open: None,
+            group: Group::default(),
+            batch: Batch::default(),
+            one_by_one_until: Lsn(0),
+            rewind: false,
+            position: if one_position { position } else { Lsn(0) },
+            confirm: watch::Sender::new(Lsn(0)),
+            passed: watch::Sender::new(Lsn(0)),
+            mixed,
+            one_position: watch::Sender::new(one_position),
+            setting,
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! One change of a row: whether it is applied, and how it goes to the peer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName};
+
+use super::{
+    Applier,
+    batch::Kept,
+    outside, place,
+    relation::{Relation, Target},
+    session::Operation,
+    standing,
+    tables::{Form, Rows, Verdict},
+    waiting::WaitingChange,
+};
+use crate::pg::pgoutput::{self, Message, Tuple};
+
+impl Applier {
+    pub(super) fn relation(&self, oid: u32) -> Result<Arc<Relation>> {
+        let unknown = || Error::new(Kind::Protocol, format!("a change of relation {oid} came before its description"));
+        self.relations.get(&oid).cloned().ok_or_else(unknown)
+    }
+
+    /// A change of one row.
+    pub(super) async fn row(&mut self, oid: u32, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>, payload: &Bytes) -> Result<()> {
+        let relation = self.relation(oid)?;
+        let rows = match self.tables.as_ref().and_then(|t| t.key(&relation.table)) {
+            Some(key) => place::rows(&relation, key, old, new),
+            None => Ok(Rows::Any),
+        };
+        let (verdict, form) = self.decide(&relation, rows.as_ref().unwrap_or(&Rows::Any))?;
+        // A key that is not told any more does not matter where each part of the table says the same.
+        if let (Err(error), Form::Ranges(_)) = (rows, &form) {
+            return Err(error);
+        }
+        match verdict {
+            Verdict::Apply if self.gathers() => self.gather(&relation, old, new, payload).await?,
+            Verdict::Apply => {
+                self.setting.throttle.applied(1, payload.len() as u64).await;
+                self.open_group(&relation.table).await?;
+                if self.tables.is_none() {
+                    self.batch.keep(Kept::Row { relation: relation.clone(), payload: payload.clone() }, false);
+                }
+                let operation = self.send(oid, &relation, &form, payload).await?;
+                self.group.count(&relation.table, operation);
+            }
+            Verdict::Wait => self.wait(relation.table.clone(), Some(relation), form, payload)?,
+            Verdict::LeaveOut => self.setting.progress.settled_rows(1),
+        }
+        Ok(())
+    }
+
+    pub(super) async fn new_target(&mut self, relation: &Arc<Relation>) -> Result<Target> {
+        let kept = self.setting.kept.contains(relation.table.as_ref());
+        Target::new(self.session.client(), relation.clone(), self.setting.exact, kept).await
+    }
+
+    pub(super) async fn target(&mut self, relation: &Arc<Relation>) -> Result<&mut Target> {
+        if self.targets.get(&relation.oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
+            let target = self.new_target(relation).await?;
+            self.targets.insert(relation.oid, target);
+        }
+        let target = self.targets.get_mut(&relation.oid).ok_or_else(outside)?;
+        if target.is_partitioned() { Err(partitioned(&relation.table)) } else { Ok(target) }
+    }
+
+    pub(super) fn decide(&mut self, relation: &Relation, rows: &Rows) -> Result<(Verdict, Form)> {
+        let open = self.open.as_ref().ok_or_else(outside)?;
+        standing::same_table(&self.known, &relation.table, relation.oid)?;
+        Ok(match &mut self.tables {
+            Some(tables) => tables.decide(&relation.table, open.transaction, rows),
+            // The position is the end of a commit record.
+            None if open.transaction.commit < self.position => (Verdict::LeaveOut, Form::Whole),
+            None => (Verdict::Apply, Form::Whole),
+        })
+    }
+
+    pub(super) fn wait(&mut self, table: Arc<TableName>, relation: Option<Arc<Relation>>, form: Form, payload: &Bytes) -> Result<()> {
+        let commit = self.open.as_ref().ok_or_else(outside)?.transaction.commit;
+        if let Some((waiting, budget)) = self.tables.as_mut().and_then(|t| t.waiting(&table)) {
+            // The end is not known before COMMIT; the table's position only has to lie above this commit record.
+            let change = WaitingChange { end: Lsn(commit.0 + 1), relation, form, payload: Bytes::copy_from_slice(payload) };
+            waiting.push(budget, commit, change);
+        }
+        Ok(())
+    }
+
+    /// Sends one change of a row, as much of it as `form` says; the peer's transaction is open.
+    pub(super) async fn send(&mut self, oid: u32, relation: &Arc<Relation>, form: &Form, payload: &Bytes) -> Result<Operation> {
+        self.target(relation).await?;
+        let target = self.targets.get_mut(&oid).ok_or_else(outside)?;
+        let session = &mut self.session;
+        let (ready, operation) = match (pgoutput::decode(payload, false)?, form) {
+            (Message::Update { new, .. }, Form::NewRow) if place::is_partial(new) => {
+                return Err(standing::start_over(&self.setting.peer, &self.setting.origin, &relation.table).await?);
+            }
+            (Message::Update { new, .. }, Form::NewRow) | (Message::Insert { new, .. }, _) => {
+                (Some(target.insert(session, payload, new).await?), Operation::Insert)
+            }
+            (Message::Update { old: Some((_, old)), .. }, Form::OldRow) | (Message::Delete { old, .. }, _) => {
+                (Some(target.delete(session, payload, old).await?), Operation::Delete)
+            }
+            (Message::Update { old, new, .. }, _) => {
+                let update = target.update(session, payload, old.map(|(_, o)| o), new).await?;
+                update.map_or((None, Operation::Update), |(ready, operation)| (Some(ready), operation))
+            }
+            _ => return Err(outside()),
+        };
+        if let Some(ready) = ready {
+            session.execute(ready.statement, ready.values, operation, &relation.table).await?;
+        }
+        Ok(operation)
+    }
+}
+
+/// A table of the peer that has partitions where the source's has none: rows of partitions are not found by ONLY.
+pub fn partitioned(table: &TableName) -> Error {
+    Error::new(Kind::ShapeChanged, format!("table \"{table}\" is partitioned on the peer and not on the source"))
+        .object(table.to_string())
+        .hint("Make it an ordinary table on the peer, or partition it there once the task is stopped.")
+}

@@ -1,0 +1,71 @@
+//! TRUNCATE of the source, for the tables that have not seen it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pgrelay_core::{Result, name::TableName};
+
+use super::{
+    Applier,
+    batch::Kept,
+    relation::{Relation, Target},
+    session::Operation,
+    statement,
+    tables::{Form, Rows, Verdict},
+};
+
+impl Applier {
+    pub(super) async fn truncate(&mut self, relations: &[u32], cascade: bool, restart_identity: bool, payload: &Bytes) -> Result<()> {
+        self.settle_gathered().await?;
+        let mut now = vec![];
+        for &oid in relations {
+            let relation = self.relation(oid)?;
+            if !self.known.contains_key(&relation.table) && self.is_parent(oid, &relation).await? {
+                continue;
+            }
+            match self.decide(&relation, &Rows::Any)? {
+                (Verdict::Apply, Form::Whole) => now.push(relation.table.clone()),
+                (Verdict::Apply, form) => {
+                    self.open_group(&relation.table).await?;
+                    self.empty(&relation.table, &form, restart_identity).await?;
+                }
+                (Verdict::Wait, form) => self.wait(relation.table.clone(), None, form, payload)?,
+                (Verdict::LeaveOut, _) => {}
+            }
+        }
+        let Some(first) = now.first().cloned() else { return Ok(()) };
+        self.open_group(&first).await?;
+        let names: Vec<&TableName> = now.iter().map(Arc::as_ref).collect();
+        // A sequence of the peer's own never goes back.
+        let restart_identity = restart_identity && !names.iter().any(|t| self.setting.kept.contains(*t));
+        // Foreign keys come when every table streams, so before that nothing can cascade.
+        let sql = statement::truncate(&names, cascade && self.tables.is_none(), restart_identity);
+        self.batch.keep(Kept::Sql { sql: sql.clone(), table: first.clone() }, false);
+        let sent = self.session.run(sql, Operation::Truncate, &first).await;
+        self.or_again(sent).await?;
+        for table in now {
+            self.group.count(&table, Operation::Truncate);
+        }
+        Ok(())
+    }
+
+    /// A TRUNCATE of one table, or of the parts of it that have not seen it.
+    pub(super) async fn empty(&mut self, table: &Arc<TableName>, form: &Form, restart_identity: bool) -> Result<()> {
+        let sql = match (form, self.tables.as_ref().and_then(|t| t.key(table))) {
+            (Form::Ranges(ranges), Some(key)) => statement::empty_ranges(table, &key.column, ranges),
+            _ => statement::truncate(&[table], false, restart_identity && !self.setting.kept.contains(table.as_ref())),
+        };
+        self.session.run(sql, Operation::Truncate, table).await?;
+        self.group.count(table, Operation::Truncate);
+        Ok(())
+    }
+
+    /// A partitioned table has no rows of its own: TRUNCATE names its partitions too.
+    pub(super) async fn is_parent(&mut self, oid: u32, relation: &Arc<Relation>) -> Result<bool> {
+        if !self.targets.contains_key(&oid) {
+            let target = self.new_target(relation).await?;
+            self.targets.insert(oid, target);
+        }
+        Ok(self.targets.get(&oid).is_some_and(Target::is_partitioned))
+    }
+}
