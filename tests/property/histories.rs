@@ -121,3 +121,29 @@ async fn random_histories_applied_many_at_once_end_equal() {
         backlog(number).await;
     }
 }
+
+/// What a group has done before its surprise is rolled back with it, and read again when it is too much to be kept in memory.
+#[tokio::test]
+async fn transactions_before_a_surprise_that_is_read_again_are_not_lost() {
+    let objects = "CREATE TABLE early (id int PRIMARY KEY);
+         CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, v text);
+         INSERT INTO t SELECT n, n, 'v' FROM generate_series(1, 400) n";
+    let pair = Pair::start(objects).await;
+    pair.start_task("{}").await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;
+    pair.wait_for_state("paused", MINUTE).await;
+    // More than is kept for doing it again, then a value of the second key that goes from row to row.
+    let changes = "INSERT INTO early VALUES (1);
+         BEGIN;
+         UPDATE t SET v = repeat('x', 100000) WHERE id <= 300;
+         UPDATE t SET v = 'y' WHERE id > 300;
+         UPDATE t SET u = -1 WHERE id = 301; UPDATE t SET u = 301 WHERE id = 302; UPDATE t SET u = 302 WHERE id = 301;
+         COMMIT;
+         INSERT INTO early VALUES (2);";
+    pair.source.psql(DB, changes).await;
+    pair.source.psql(DB, "SELECT pgrelay.resume_task('move')").await;
+    pair.wait_for_state("running", 3 * MINUTE).await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+    assert!(pair.applier.log_text().contains("applied row by row"), "there was no surprise");
+}

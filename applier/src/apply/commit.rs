@@ -47,8 +47,9 @@ impl Applier {
     }
 
     /// The peer has committed a position that counts.
-    pub(super) fn written(&self, position: Lsn) {
+    pub(super) fn written(&mut self, position: Lsn) {
         if self.tables.is_none() {
+            self.on_peer = position;
             self.setting.progress.stream(|s| s.on_peer = position);
         }
     }

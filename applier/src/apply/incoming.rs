@@ -34,10 +34,14 @@ impl Applier {
         self.targets.clear();
         self.batch.ways.clear();
         self.open = None;
-        if let Some(tables) = &mut self.tables {
-            tables.rewind();
-            self.position = *self.confirm.borrow();
-        }
+        self.position = match &mut self.tables {
+            Some(tables) => {
+                tables.rewind();
+                *self.confirm.borrow()
+            }
+            // What was under way is rolled back and comes again.
+            None => self.on_peer,
+        };
         let mut tick = tokio::time::interval(SNAPSHOT_PERIOD);
         loop {
             // A copy may speak only between two transactions of the stream, and before the next one.

@@ -129,8 +129,10 @@ pub struct Applier {
     one_by_one_until: Lsn,
     /// The stream must be read again.
     rewind: bool,
-    /// Everything the stream brought before is dealt with.
+    /// Everything the stream brought before is dealt with, or is under way in the peer's open transaction.
     position: Lsn,
+    /// The task's one position as the peer has it.
+    on_peer: Lsn,
     confirm: watch::Sender<Lsn>,
     passed: watch::Sender<Lsn>,
     one_position: watch::Sender<bool>,

@@ -75,6 +75,7 @@ impl Applier {
             one_by_one_until: Lsn(0),
             rewind: false,
             position: if one_position { position } else { Lsn(0) },
+            on_peer: position,
             confirm: watch::Sender::new(Lsn(0)),
             passed: watch::Sender::new(Lsn(0)),
             mixed,
