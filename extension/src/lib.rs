@@ -5,6 +5,8 @@
 
 use pgrx::prelude::*;
 
+mod conflict;
+mod lsn;
 mod plan;
 mod report;
 mod request;
@@ -21,6 +23,7 @@ mod pgrelay {}
 extension_sql_file!("../../sql/install/schema.sql", name = "schema", bootstrap);
 extension_sql_file!("../../sql/install/roles.sql", name = "roles");
 extension_sql_file!("../../sql/install/tables.sql", name = "tables", requires = ["roles"]);
+extension_sql_file!("../../sql/install/conflict.sql", name = "conflict_tables", requires = ["tables"]);
 extension_sql_file!("../../sql/install/keep_identity.sql", name = "keep_identity", requires = ["tables"]);
 extension_sql_file!("../../sql/install/tell_rewrite.sql", name = "tell_rewrite", requires = ["tables"]);
 extension_sql_file!("../../sql/install/attached.sql", name = "attached", requires = ["tables"]);
@@ -29,6 +32,9 @@ extension_sql_file!("../../sql/install/views/table_status.sql", name = "table_st
 extension_sql_file!("../../sql/install/views/finding.sql", name = "finding", requires = ["attached"]);
 extension_sql_file!("../../sql/install/views/event.sql", name = "event", requires = ["attached"]);
 extension_sql_file!("../../sql/install/views/applier.sql", name = "applier", requires = ["attached"]);
+extension_sql_file!("../../sql/install/views/conflict.sql", name = "conflict", requires = ["conflict_tables"]);
+extension_sql_file!("../../sql/install/views/conflict_count.sql", name = "conflict_count", requires = ["conflict_tables"]);
+extension_sql_file!("../../sql/install/views/conflict_policy.sql", name = "conflict_policy", requires = ["conflict_tables"]);
 extension_sql_file!(
     "../../sql/install/functions.sql",
     name = "functions",
@@ -47,11 +53,25 @@ extension_sql_file!(
         wait::verify_schema,
         plan::dependency_order,
         plan::schema_ddl,
+        conflict::set_conflict_policy,
+        conflict::skip_transaction,
     ]
 );
 extension_sql_file!(
     "../../sql/install/grants.sql",
     name = "grants",
     finalize,
-    requires = ["task_status", "table_status", "finding", "event", "applier", "functions", "keep_identity", "tell_rewrite"]
+    requires = [
+        "task_status",
+        "table_status",
+        "finding",
+        "event",
+        "applier",
+        "conflict",
+        "conflict_count",
+        "conflict_policy",
+        "functions",
+        "keep_identity",
+        "tell_rewrite",
+    ]
 );

@@ -32,10 +32,12 @@ pub fn how_to_attach() -> String {
     format!("Start one with: pgrelay-applier run --source 'dbname={database}'")
 }
 
-type Rows = TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))>;
+/// What a command returns: the task, its state now, what follows.
+pub type Rows = TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))>;
 type Patterns = Option<Vec<Option<String>>>;
 
-fn one_row(task: &str, state: &str, message: impl Into<String>) -> Rows {
+/// The row of a command.
+pub fn one_row(task: &str, state: &str, message: impl Into<String>) -> Rows {
     TableIterator::once((task.to_owned(), state.to_owned(), message.into()))
 }
 
@@ -194,7 +196,7 @@ fn alter(name: Option<&str>, options: Option<JsonB>) -> Result<Rows> {
     as_owner(|| {
         let task = tasks::lock(name)?;
         if task.standing() == Standing::Dropping {
-            return Err(Error::new(Kind::WrongState, format!("task \"{name}\" is being dropped")).hint("Create a task with create_task."));
+            return Err(is_being_dropped(name));
         }
         let keys: Vec<String> = changes.keys().cloned().collect();
         let merged = alter::merge(&task.options, changes)?;
@@ -219,7 +221,8 @@ fn moment(task: &Task) -> Moment {
     }
 }
 
-fn takes_effect(task: &Task) -> &'static str {
+/// When a change of what a task goes by is heeded.
+pub fn takes_effect(task: &Task) -> &'static str {
     match task.standing() {
         Standing::Active | Standing::Starting if task.attached => {
             "Takes effect at once: the task goes on. acknowledge_warnings counts at its next precheck."
@@ -227,6 +230,11 @@ fn takes_effect(task: &Task) -> &'static str {
         Standing::Active | Standing::Starting => "Takes effect when an applier is attached.",
         _ => "Takes effect at the next start_task or resume_task.",
     }
+}
+
+/// Nothing can be changed of such a task.
+pub fn is_being_dropped(name: &str) -> Error {
+    Error::new(Kind::WrongState, format!("task \"{name}\" is being dropped")).hint("Create a task with create_task.")
 }
 
 fn made_elsewhere(name: &str) -> Error {

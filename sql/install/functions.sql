@@ -7,10 +7,12 @@ COMMENT ON FUNCTION pgrelay.pause_task IS 'Puts a task to rest; slot and positio
 COMMENT ON FUNCTION pgrelay.resume_task IS 'Lets a paused or failed task go on.';
 COMMENT ON FUNCTION pgrelay.stop_task IS 'Ends a task and cleans up both sides; the rows on the peer stay.';
 COMMENT ON FUNCTION pgrelay.drop_task IS 'Ends a task, cleans up both sides and forgets it; with force also when the peer is gone.';
-COMMENT ON FUNCTION pgrelay.alter_task IS 'Changes options of a task, key by key; limits, retry windows and copy_jobs also while it runs.';
+COMMENT ON FUNCTION pgrelay.alter_task IS 'Changes options of a task, key by key; limits, retry windows, copy_jobs and how conflicts are decided also while it runs.';
 COMMENT ON FUNCTION pgrelay.wait_for_state IS 'Returns when a task has come to a state, or raises when it cannot.';
 COMMENT ON FUNCTION pgrelay.wait_for_catchup IS 'Returns when everything committed on the source before the call is visible on the peer.';
 COMMENT ON FUNCTION pgrelay.precheck IS 'Has both sides checked by the applier and returns what was found.';
 COMMENT ON FUNCTION pgrelay.verify_schema IS 'Differences of structure between source and peer, each with the DDL that mends the peer.';
 COMMENT ON FUNCTION pgrelay.dependency_order IS 'The objects of a selection in the order in which they are made, and why.';
 COMMENT ON FUNCTION pgrelay.schema_ddl IS 'The DDL of a selection, in order; section NULL stands for all.';
+COMMENT ON FUNCTION pgrelay.set_conflict_policy IS 'Sets how conflicts of a task are decided: of all, or of those of a table, a kind, a direction.';
+COMMENT ON FUNCTION pgrelay.skip_transaction IS 'Leaves one transaction of a failed or paused task out.';

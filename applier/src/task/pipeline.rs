@@ -246,7 +246,9 @@ async fn begin_on_peer(c: &Context, peer: &mut Client, lacks: &Lacks, kept: &Kep
     let doing = "make pgrelay's own schema on the peer";
     let transaction = peer.transaction().await.map_err(|e| server_error(e, doing))?;
     own_schema_is_ours(&transaction).await?;
-    transaction.batch_execute(include_str!("../../../sql/peer/create.sql")).await.map_err(|e| server_error(e, doing))?;
+    for sql in [include_str!("../../../sql/peer/create.sql"), include_str!("../../../sql/peer/create_conflict.sql")] {
+        transaction.batch_execute(sql).await.map_err(|e| server_error(e, doing))?;
+    }
     transaction.batch_execute(cleanup::LOCK_OWN_SCHEMA).await.map_err(|e| server_error(e, doing))?;
     let sql = "INSERT INTO pgrelay_peer.task (task_key) VALUES ($1) ON CONFLICT DO NOTHING";
     let made = transaction.execute(sql, &[&key]).await.map_err(|e| server_error(e, doing))?;

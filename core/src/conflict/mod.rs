@@ -1,13 +1,15 @@
 //! Conflicts: what a change meets on the other side, and what is done about it.
 //!
 //! `policy` holds the words and which policy counts for a table and kind; `decide` turns what a change met into what is to be
-//! done. Finding out what it met, doing it and recording it are the applier's.
+//! done; `set` reads what a user wants of it. Finding out what it met, doing it and recording it are the applier's.
 
 mod decide;
 mod policy;
+mod set;
 
 pub use decide::{Action, Change, Decision, Met, Operation, Writer, decide};
 pub use policy::{Direction, Override, Policy, Rules, UpdateMissing};
+pub use set::Set;
 
 /// What kind of conflict it is, by the names of PostgreSQL 18 (`conflict.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

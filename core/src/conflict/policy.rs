@@ -58,6 +58,9 @@ pub enum UpdateMissing {
 }
 
 impl UpdateMissing {
+    /// All of them.
+    pub const ALL: [UpdateMissing; 3] = [UpdateMissing::Insert, UpdateMissing::Skip, UpdateMissing::Fail];
+
     /// As in SQL.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -69,7 +72,7 @@ impl UpdateMissing {
 
     /// From its word in SQL.
     pub fn parse(word: &str) -> Option<UpdateMissing> {
-        [UpdateMissing::Insert, UpdateMissing::Skip, UpdateMissing::Fail].into_iter().find(|u| u.as_str() == word)
+        UpdateMissing::ALL.into_iter().find(|u| u.as_str() == word)
     }
 }
 

@@ -42,6 +42,10 @@ impl Options {
             tablespaces,
             large_objects,
             existing_objects,
+            conflict_policy: _,
+            strict: _,
+            update_missing: _,
+            conflict_retention: _,
         } = self;
         let same = [
             ("stages", *stages == other.stages),
@@ -121,7 +125,8 @@ mod tests {
         let old = Options::default();
         let live = options(
             r#"{"throttle": {"copy_mb_per_s": 5}, "copy_jobs": 8, "retry_other_minutes": 5, "retry_connection_minutes": 60,
-                "acknowledge_warnings": true}"#,
+                "acknowledge_warnings": true, "conflict_policy": "overwrite", "strict": true, "update_missing": "skip",
+                "conflict_retention": 7}"#,
         );
         for moment in [Moment::Untouched, Moment::Beginning, Moment::Begun] {
             assert!(check_change("t", moment, &old, &live).is_ok(), "{moment:?}");

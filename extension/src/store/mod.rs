@@ -1,9 +1,10 @@
-//! SPI, all of it: reading and writing the tables of `sql/install/tables.sql`, reading the catalogs.
+//! SPI, all of it: reading and writing the tables of `sql/install/`, reading the catalogs.
 //!
 //! The functions of the extension run with their caller's rights, so `current_user` is whom rights are checked against, also below
 //! SET ROLE and SECURITY DEFINER. Only for the tables of pgrelay they become the extension's owner, within `as_owner`.
 
 pub mod catalog;
+pub mod conflict;
 pub mod lineage;
 pub mod peer;
 pub mod request;

@@ -60,6 +60,11 @@ pub fn check(include: &[String], selection: &Selection, options: &Options) -> Re
     Ok(selected.len())
 }
 
+/// Whether a task carries the rows of a table that exists.
+pub fn carries(selection: &Selection, options: &Options, table: &TableName) -> Result<bool> {
+    Ok(selection.matches(&table.schema, &table.name) || needed_tables(selection, options)?.contains(table))
+}
+
 /// Tables that come along since a selected object needs them, such as those that a selected view reads: making a view takes no right
 /// on them, carrying their rows does. Where everything is selected nothing comes along.
 fn needed_tables(selection: &Selection, options: &Options) -> Result<HashSet<TableName>> {

@@ -27,7 +27,7 @@ async fn the_sql_of_the_documents_runs() {
     let (_cluster, client) = source().await;
     client.batch_execute("CREATE ROLE dba; CREATE ROLE dashboard").await.unwrap();
     let roles = include_str!("../../../docs/privileges.md").split("## Rights of the applier").next().unwrap();
-    for text in [roles, include_str!("../../../docs/settings.md")] {
+    for text in [roles, include_str!("../../../docs/settings.md"), include_str!("../../../docs/conflicts.md")] {
         for block in text.split("```sql\n").skip(1) {
             let sql = block.split("```").next().unwrap();
             client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));

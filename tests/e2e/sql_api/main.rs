@@ -3,6 +3,7 @@
 //! Where an applier is needed a session stands in for it and writes what the applier would.
 
 mod admin;
+mod conflicts;
 mod documents;
 mod errors;
 mod life_cycle;

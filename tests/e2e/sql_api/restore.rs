@@ -12,7 +12,8 @@ async fn a_restored_dump_keeps_the_tasks_and_runs_none() {
     client
         .batch_execute(
             "SELECT pgrelay.create_task('first', 'host=db2'); SELECT pgrelay.drop_task('first');
-             SELECT pgrelay.start_task('move', 'host=db2', '{shop.*}');",
+             SELECT pgrelay.start_task('move', 'host=db2', '{shop.*}');
+             SELECT pgrelay.set_conflict_policy('move', 'ignore', 'shop.orders');",
         )
         .await
         .unwrap();
@@ -26,7 +27,9 @@ async fn a_restored_dump_keeps_the_tasks_and_runs_none() {
 
     let copy = cluster.connect("copy").await;
     assert_eq!(value(&copy, "SELECT task || ' ' || desired || ' ' || state FROM pgrelay.task_status").await.unwrap(), "move run created");
-    assert_eq!(value(&copy, "SELECT count(*)::text FROM pgrelay.event").await.unwrap(), "4");
+    assert_eq!(value(&copy, "SELECT count(*)::text FROM pgrelay.event").await.unwrap(), "5");
+    let policy = "SELECT policy FROM pgrelay.conflict_policy WHERE \"table\" = 'orders'";
+    assert_eq!(value(&copy, policy).await.unwrap(), "ignore");
     for call in ["start_task('move')", "resume_task('move')"] {
         let error = error_of(&copy, &format!("SELECT pgrelay.{call}")).await;
         assert_eq!(error.message(), "task \"move\" was made in another database", "{call}");

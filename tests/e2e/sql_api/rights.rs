@@ -8,16 +8,24 @@ const DBA: &str = "CREATE ROLE dba LOGIN IN ROLE pgrelay_admin";
 async fn public_may_do_nothing_and_monitor_may_only_read() {
     let (_cluster, client) = source().await;
     client.batch_execute("CREATE ROLE joe; CREATE ROLE ops IN ROLE pgrelay_monitor").await.unwrap();
-    for view in ["task_status", "table_status", "finding", "event", "applier"] {
+    for view in ["task_status", "table_status", "finding", "event", "applier", "conflict", "conflict_count", "conflict_policy"] {
         let read = format!("SELECT * FROM pgrelay.{view}");
         client.batch_execute("SET ROLE joe").await.unwrap();
         assert_eq!(error_of(&client, &read).await.code().code(), "42501", "{view}");
         client.batch_execute(&format!("SET ROLE ops; {read}")).await.unwrap();
     }
-    for table in ["task", "task_actual", "request", "lease", "task_event"] {
+    for table in ["task", "task_actual", "request", "lease", "task_event", "task_conflict", "task_policy", "task_skip"] {
         assert_eq!(error_of(&client, &format!("SELECT * FROM pgrelay.{table}")).await.code().code(), "42501", "{table}");
     }
-    for call in ["create_task('a', 'host=db2')", "start_task('a')", "drop_task('a')", "precheck('a')", "wait_for_catchup('a')"] {
+    for call in [
+        "create_task('a', 'host=db2')",
+        "start_task('a')",
+        "drop_task('a')",
+        "precheck('a')",
+        "wait_for_catchup('a')",
+        "set_conflict_policy('a', 'fail')",
+        "skip_transaction('a', '0/1')",
+    ] {
         assert_eq!(error_of(&client, &format!("SELECT pgrelay.{call}")).await.code().code(), "42501", "{call}");
     }
 }
@@ -130,10 +138,11 @@ async fn the_appliers_role_writes_what_names_it_as_writer_and_nothing_else() {
             FROM information_schema.role_table_grants
             WHERE grantee = 'pgrelay_applier' AND table_schema = 'pgrelay' AND privilege_type <> 'SELECT'
             GROUP BY privilege_type) r";
-    let written = "applier_instance lease replica_identity table_state task_actual task_finding";
+    let written = "applier_instance lease replica_identity table_state task_actual task_conflict_count task_finding";
     let expected = format!(
-        "DELETE applier_instance lease replica_identity table_state task task_actual task_finding; \
-         INSERT applier_instance lease replica_identity schema_difference table_state task_actual task_event task_finding; UPDATE {written}"
+        "DELETE applier_instance lease replica_identity table_state task task_actual task_conflict task_finding; \
+         INSERT applier_instance lease replica_identity schema_difference table_state task_actual task_conflict task_conflict_count \
+         task_event task_finding; UPDATE {written}"
     );
     assert_eq!(value(&client, rights).await.unwrap(), expected);
     client

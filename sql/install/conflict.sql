@@ -1,0 +1,74 @@
+-- Conflicts: how they are to be decided, what is to be left out, and what has happened.
+
+CREATE TABLE pgrelay.task_policy (
+    task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
+    schema_name text,
+    table_name text,
+    kind text CHECK (kind IN ('insert_exists', 'update_exists', 'update_origin_differs', 'delete_origin_differs',
+        'multiple_unique_conflicts')),
+    direction text CHECK (direction IN ('forward', 'reverse')),
+    policy text NOT NULL CHECK (policy IN ('fail', 'ignore', 'overwrite', 'latest_wins', 'source_priority')),
+    CHECK ((schema_name IS NULL) = (table_name IS NULL)),
+    CHECK (pg_catalog.num_nonnulls(table_name, kind, direction) > 0),
+    UNIQUE NULLS NOT DISTINCT (task_id, schema_name, table_name, kind, direction)
+);
+COMMENT ON TABLE pgrelay.task_policy IS 'Policies that count for some conflicts of a task only; NULL stands for all. For all conflicts together: the option conflict_policy. Writer: the extension''s functions.';
+
+CREATE TABLE pgrelay.task_skip (
+    task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
+    direction text NOT NULL CHECK (direction IN ('forward', 'reverse')),
+    commit_lsn pg_lsn NOT NULL,
+    requested_by name NOT NULL,
+    requested_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (task_id, direction, commit_lsn)
+);
+COMMENT ON TABLE pgrelay.task_skip IS 'Transactions that a task leaves out. Writer: the extension''s functions.';
+COMMENT ON COLUMN pgrelay.task_skip.commit_lsn IS 'Position of the commit record, on the side where the transaction was made.';
+
+CREATE TABLE pgrelay.task_conflict (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
+    record uuid NOT NULL UNIQUE,
+    table_oid oid,
+    direction text NOT NULL,
+    detected_at timestamptz NOT NULL,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    operation text NOT NULL,
+    kind text,
+    constraints text[] NOT NULL,
+    policy text,
+    resolution text NOT NULL,
+    source_xid xid8 NOT NULL,
+    source_commit_lsn pg_lsn NOT NULL,
+    source_commit_ts timestamptz NOT NULL,
+    change_no bigint NOT NULL,
+    key jsonb,
+    incoming_old jsonb,
+    incoming_new jsonb,
+    peer_rows jsonb NOT NULL,
+    result_row jsonb,
+    peer_origins text[] NOT NULL,
+    peer_commit_ts timestamptz[] NOT NULL,
+    note text
+);
+CREATE INDEX task_conflict_age ON pgrelay.task_conflict (task_id, detected_at);
+COMMENT ON TABLE pgrelay.task_conflict IS 'What changes met and what was done about it, carried from the side where it happened, where it stands in the transaction that did it. Goes away after conflict_retention days, and with the task. Holds rows of tables: to be read through the view pgrelay.conflict only. Writer: the applier.';
+COMMENT ON COLUMN pgrelay.task_conflict.record IS 'By which it is known on the side where it happened: carried twice it stands here once.';
+COMMENT ON COLUMN pgrelay.task_conflict.table_oid IS 'Of the table here when the record came; whoever may read that one may read the record.';
+
+CREATE TABLE pgrelay.task_conflict_count (
+    task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
+    direction text NOT NULL,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    confl_insert_exists bigint NOT NULL,
+    confl_update_origin_differs bigint NOT NULL,
+    confl_update_exists bigint NOT NULL,
+    confl_update_missing bigint NOT NULL,
+    confl_delete_origin_differs bigint NOT NULL,
+    confl_delete_missing bigint NOT NULL,
+    confl_multiple_unique_conflicts bigint NOT NULL,
+    PRIMARY KEY (task_id, direction, schema_name, table_name)
+);
+COMMENT ON TABLE pgrelay.task_conflict_count IS 'Conflicts by table and kind, counted in the statement that brings their records here: exact also when records are removed. Writer: the applier.';

@@ -1,0 +1,38 @@
+-- Conflicts of the tasks that write to this database, beside create.sql: written in the transaction that resolved them, with
+-- record_conflict.sql, and carried from here to the database that the task was made in.
+
+CREATE TABLE IF NOT EXISTS pgrelay_peer.conflict (
+    id uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+    ordinal bigint GENERATED ALWAYS AS IDENTITY,
+    task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
+    direction text NOT NULL CHECK (direction IN ('forward', 'reverse')),
+    detected_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    operation text NOT NULL CHECK (operation IN ('insert', 'update', 'delete', 'truncate')),
+    kind text CHECK (kind IN ('insert_exists', 'update_exists', 'update_missing', 'update_origin_differs', 'delete_missing',
+        'delete_origin_differs', 'multiple_unique_conflicts')),
+    constraints text[] NOT NULL,
+    policy text CHECK (policy IN ('fail', 'ignore', 'overwrite', 'latest_wins', 'source_priority')),
+    resolution text NOT NULL CHECK (resolution IN ('applied', 'overwritten', 'ignored', 'failed', 'skipped')),
+    source_xid xid8 NOT NULL,
+    source_commit_lsn pg_lsn NOT NULL,
+    source_commit_ts timestamptz NOT NULL,
+    change_no bigint NOT NULL,
+    key jsonb,
+    incoming_old jsonb,
+    incoming_new jsonb,
+    peer_rows jsonb NOT NULL,
+    result_row jsonb,
+    peer_origins text[] NOT NULL,
+    peer_commit_ts timestamptz[] NOT NULL,
+    note text,
+    carried boolean NOT NULL DEFAULT false
+);
+CREATE INDEX IF NOT EXISTS conflict_to_carry ON pgrelay_peer.conflict (task_key, ordinal) WHERE NOT carried;
+CREATE INDEX IF NOT EXISTS conflict_age ON pgrelay_peer.conflict (task_key, detected_at) WHERE carried;
+COMMENT ON TABLE pgrelay_peer.conflict IS 'What changes met here and what was done about it. Columns as in the view pgrelay.conflict of the database that the task was made in; tables by their names on the source.';
+COMMENT ON COLUMN pgrelay_peer.conflict.id IS 'By which it is known where it is carried to: a number would begin anew with the next task.';
+COMMENT ON COLUMN pgrelay_peer.conflict.ordinal IS 'The order in which they are carried.';
+COMMENT ON COLUMN pgrelay_peer.conflict.kind IS 'NULL with resolution skipped: a change of a transaction that was left out met nothing. Then policy is NULL too.';
+COMMENT ON COLUMN pgrelay_peer.conflict.carried IS 'It has come to where the task was made: set after the fact, and only then may it be removed.';
