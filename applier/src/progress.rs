@@ -17,6 +17,8 @@ use pgrelay_core::{
 };
 use tokio::sync::watch;
 
+use crate::store::Event;
+
 /// State of a table, with PostgreSQL's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TableState {
@@ -122,6 +124,8 @@ pub struct Progress {
     pending: AtomicI64,
     schema_done: AtomicBool,
     moved: AtomicBool,
+    /// Tables that could not be copied so far, each with the last reason.
+    failing: Mutex<BTreeMap<TableName, Event>>,
 }
 
 impl Default for Progress {
@@ -134,6 +138,7 @@ impl Default for Progress {
             pending: AtomicI64::new(0),
             schema_done: AtomicBool::new(false),
             moved: AtomicBool::new(false),
+            failing: Mutex::default(),
         }
     }
 }
@@ -244,6 +249,21 @@ impl Progress {
     /// Whether everything that follows the rows is on the peer.
     pub fn schema_done(&self) -> bool {
         self.schema_done.load(Ordering::Relaxed)
+    }
+
+    /// A table could not be copied, for this reason; none: now it could.
+    pub fn set_failing(&self, table: &TableName, reason: Option<Event>) {
+        let mut failing = locked(&self.failing);
+        match reason {
+            Some(reason) => failing.insert(table.clone(), reason),
+            None => failing.remove(table),
+        };
+    }
+
+    /// The first of the tables that could not be copied so far, with how many others.
+    pub fn failing(&self) -> Option<(Event, usize)> {
+        let failing = locked(&self.failing);
+        failing.values().next().map(|first| (first.clone(), failing.len() - 1))
     }
 
     /// Something that lasts was done.

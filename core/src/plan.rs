@@ -13,9 +13,11 @@ pub(crate) mod lookup;
 mod path;
 mod select;
 pub mod settings;
+mod side_by_side;
 
 pub(crate) use kept::with_parts;
 pub use kept::{Kept, kept};
+pub use side_by_side::{Parts, side_by_side};
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -54,7 +54,10 @@ async fn commits_that_wait_for_a_standby_are_neither_lost_nor_doubled() {
             )
         })
         .collect();
-    let pair = Pair::start(&(objects + "CREATE SEQUENCE counter;")).await;
+    // One that is copied in chunks, under one snapshot after another.
+    let large = "CREATE TABLE large (id bigint PRIMARY KEY, changes int DEFAULT 0, filler text);
+                 INSERT INTO large SELECT n, 0, repeat('l', 500) FROM generate_series(1, 12000) n; ANALYZE large;";
+    let mut pair = Pair::start(&(objects + large + "CREATE SEQUENCE counter;")).await;
     let write: String = (1..=12)
         .map(|n| {
             format!(
@@ -64,6 +67,11 @@ async fn commits_that_wait_for_a_standby_are_neither_lost_nor_doubled() {
                  DELETE FROM keyed_{n} WHERE id = 2001 + (random() * 1000)::int;"
             )
         })
+        .chain([
+            "UPDATE large SET changes = changes + 1 WHERE id = 1 + (random() * 11999)::int;
+                 UPDATE large SET id = -id WHERE id = (SELECT id FROM large WHERE abs(id) = 1 + (random() * 11999)::int FOR UPDATE SKIP LOCKED);"
+                .to_owned(),
+        ])
         .collect();
     // Many sessions: each may wait for the standby, and the next table's snapshot shall find some that do.
     let mut standby = Standby::new(&pair.source);
@@ -73,10 +81,14 @@ async fn commits_that_wait_for_a_standby_are_neither_lost_nor_doubled() {
     let client = pair.source_client().await;
     // Each session in a table's pair of rows only, in one order: no deadlock.
     let writers = Writers::start(&pair.source.dsn(DB), 6, Duration::from_millis(2), &write);
-    pair.start_task(r#"{"keyless": "insert_only", "acknowledge_warnings": true, "copy_jobs": 2}"#).await;
+    pair.start_task(r#"{"keyless": "insert_only", "acknowledge_warnings": true, "copy_jobs": 2, "copy_chunk_mb": 1}"#).await;
 
     let mut seen_waiting = 0;
-    for _ in 0..40 {
+    for round in 0..40 {
+        if round == 4 {
+            // What is there of the large table is of an earlier snapshot than the rest will be.
+            pair.applier.restart();
+        }
         standby.stop();
         run_for(Duration::from_millis(250)).await;
         let row = client.query_one("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", &[]).await.unwrap();

@@ -163,3 +163,39 @@ async fn the_stream_keeps_its_limit_and_stays_alive_while_it_waits() {
     let sql = "SELECT (rows_pending = 0 AND lag = '0' AND lag_bytes < 100000)::text FROM pgrelay.task_status";
     wait_for_value(&source, sql, "true", Duration::from_secs(20)).await;
 }
+
+#[tokio::test]
+async fn one_wide_row_goes_no_faster_than_the_copy_may() {
+    let wide = "CREATE TABLE wide (id int PRIMARY KEY, v text); ALTER TABLE wide ALTER v SET STORAGE EXTERNAL;
+                INSERT INTO wide SELECT 1, repeat('w', 30000000); ANALYZE";
+    let pair = Pair::start(wide).await;
+    pair.start_task(r#"{"throttle": {"copy_mb_per_s": 1}}"#).await;
+    let peer = pair.peer_client().await;
+    wait_for_value(&peer, "SELECT (sum(bytes_processed) > 0)::text FROM pg_stat_progress_copy", "true", MINUTE).await;
+    let samples = sample(&peer, COPIED, Duration::from_secs(7)).await;
+    alter(&pair, r#"{"throttle": null}"#).await;
+    let begun = Instant::now();
+    pair.wait_for_state("running", MINUTE).await;
+    // Most of it was left.
+    assert_kept("a wide row", &samples, 1e6, 20e6 / begun.elapsed().as_secs_f64());
+    pair.assert_equal_after_catchup(MINUTE).await;
+}
+
+#[tokio::test]
+async fn the_stream_keeps_its_limit_of_bytes() {
+    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    pair.start_task("{}").await;
+    pair.wait_for_state("running", MINUTE).await;
+    let (source, peer) = (pair.source_client().await, pair.peer_client().await);
+    alter(&pair, r#"{"throttle": {"stream_mb_per_s": 1}}"#).await;
+    let sql = "SELECT (throttle = '{\"stream_mb_per_s\": 1}')::text FROM pgrelay.task_status";
+    wait_for_value(&source, sql, "true", Duration::from_secs(20)).await;
+    // 20 kB each, 12 MB in all.
+    let insert = "DO $$ BEGIN FOR n IN 1..600 LOOP INSERT INTO t VALUES (n, repeat('v', 20000)); COMMIT; END LOOP; END $$";
+    source.batch_execute(insert).await.unwrap();
+    let samples = sample(&peer, "SELECT count(*) * 20000 FROM t", Duration::from_millis(6500)).await;
+    alter(&pair, r#"{"throttle": null}"#).await;
+    let (begun, there) = (Instant::now(), samples[samples.len() - 1].amount);
+    pair.assert_equal_after_catchup(MINUTE).await;
+    assert_kept("bytes of the stream", &samples, 1e6, (12e6 - there) / begun.elapsed().as_secs_f64());
+}

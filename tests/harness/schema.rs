@@ -24,10 +24,13 @@ pub async fn move_schema(server: &Cluster, from: &str, to: &str) -> pgrelay_core
     server.create_db(to).await;
     server.psql(to, PEER_TABLES).await;
     server.psql(to, &format!("INSERT INTO pgrelay_peer.task (task_key) VALUES ('{KEY}')")).await;
-    let mut peer = server.connect(to).await;
-    peer.batch_execute("SET search_path = ''").await.expect("set");
+    // Several, as a task has them.
+    let mut peers = vec![server.connect(to).await, server.connect(to).await, server.connect(to).await];
+    for peer in &peers {
+        peer.batch_execute("SET search_path = ''").await.expect("set");
+    }
     let items: Vec<&Item> = plan.items.iter().collect();
-    if let Err(mut e) = carry_out(&mut peer, KEY, &items, None, &mut |_| ()).await {
+    if let Err(mut e) = carry_out(&mut peers, KEY, &items, None, &mut |_| ()).await {
         let ddl = plan.items.iter().find(|i| Some(&i.identity) == e.object.as_ref()).map_or("", |i| i.ddl.as_str());
         e.message = format!("{} ({})\n{ddl}\n{:?}", e.message, e.hint.clone().unwrap_or_default(), plan.findings);
         return Err(e);

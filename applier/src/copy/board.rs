@@ -3,12 +3,13 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use pgrelay_core::Error;
-use tokio::sync::Notify;
+use pgrelay_core::{Error, name::TableName};
+use tokio::{sync::Notify, time::sleep_until};
 
-use super::{Job, split::Split};
+use super::{Job, again::Again, split::Split};
 
 /// What a worker is to do next.
 pub enum Work {
@@ -23,7 +24,22 @@ struct State {
     lots: VecDeque<Vec<Job>>,
     splits: Vec<Arc<Split>>,
     busy: usize,
-    failed: Vec<(Job, Error)>,
+    again: Again,
+    /// Workers that have not ended.
+    workers: usize,
+    /// One could not be had.
+    limited: bool,
+}
+
+/// Whether a worker may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// As the first of them.
+    First,
+    /// As another did before.
+    AsOthers,
+    /// No: he is the last.
+    No,
 }
 
 /// Shared by the workers. Every change of it is whole: no worker waits while it holds it.
@@ -44,14 +60,20 @@ impl Board {
     }
 
     /// Waits for something to do; none when nothing will come any more. `refused`: splits that this worker cannot help with.
-    /// A lot that is taken must be told done.
-    pub async fn next(&self, refused: &HashSet<u32>) -> Option<Work> {
+    /// `window`: for how long tables that failed are tried again when the rest is done. A lot that is taken must be told done.
+    pub async fn next(&self, refused: &HashSet<u32>, window: Duration) -> Option<Work> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            {
-                let mut state = self.state();
+            let due = {
+                let (mut state, now) = (self.state(), Instant::now());
+                let idle = state.lots.is_empty() && state.busy == 0;
+                let given_up = idle && state.again.is_over(window, now);
+                if !given_up && let Some(job) = state.again.take_due(now) {
+                    state.busy += 1;
+                    return Some(Work::Lot(vec![job]));
+                }
                 if let Some(lot) = state.lots.pop_front() {
                     state.busy += 1;
                     return Some(Work::Lot(lot));
@@ -60,11 +82,19 @@ impl Board {
                 if let Some(split) = open.max_by_key(|s| s.left()) {
                     return Some(Work::Help(split.clone()));
                 }
-                if state.busy == 0 {
+                let due = state.again.next_due();
+                if given_up || (idle && due.is_none()) {
                     return None;
                 }
+                due
+            };
+            match due {
+                Some(due) => tokio::select! {
+                    () = changed => {}
+                    () = sleep_until(due.into()) => {}
+                },
+                None => changed.await,
             }
-            changed.await;
         }
     }
 
@@ -92,16 +122,51 @@ impl Board {
     }
 
     /// A lot could not be copied. A single table is left for later, the others go on; of several each is tried alone, and then says
-    /// what is wrong with it.
-    pub fn failed(&self, mut lot: Vec<Job>, error: Error) {
+    /// what is wrong with it. Whether that is news.
+    pub fn failed(&self, mut lot: Vec<Job>, error: Error) -> bool {
         match lot.pop() {
-            Some(job) if lot.is_empty() => self.state().failed.push((job, error)),
-            last => self.alone(lot.into_iter().chain(last).collect()),
+            Some(job) if lot.is_empty() => self.state().again.failed(job, error, Instant::now()),
+            last => {
+                self.alone(lot.into_iter().chain(last).collect());
+                false
+            }
         }
     }
 
-    /// Tables that could not be copied.
-    pub fn take_failed(&self) -> Vec<(Job, Error)> {
-        std::mem::take(&mut self.state().failed)
+    /// Tables were copied, with all that follows their rows: those of them that had failed before.
+    pub fn copied(&self, jobs: &[Job]) -> Vec<TableName> {
+        self.state().again.copied(jobs, Instant::now())
+    }
+
+    /// The error to end with, when tables are left that could not be copied.
+    pub fn first_error(&self) -> Option<Error> {
+        self.state().again.first_error()
+    }
+
+    /// A worker begins.
+    pub fn join(&self) {
+        self.state().workers += 1;
+    }
+
+    /// A worker ends.
+    pub fn quit(&self) {
+        self.state().workers -= 1;
+    }
+
+    /// A worker that cannot do what he has taken gives it back and ends, unless he is the last.
+    pub fn leave(&self, work: Work) -> Leave {
+        let mut state = self.state();
+        if state.workers == 1 {
+            return Leave::No;
+        }
+        state.workers -= 1;
+        if let Work::Lot(lot) = work {
+            state.lots.push_front(lot);
+            state.busy -= 1;
+        }
+        let before = std::mem::replace(&mut state.limited, true);
+        drop(state);
+        self.changed.notify_waiters();
+        if before { Leave::AsOthers } else { Leave::First }
     }
 }

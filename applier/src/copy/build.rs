@@ -164,7 +164,7 @@ async fn make(s: &Setting, peer: &mut Client, items: &[&Item], gate: Option<&Gat
         return Ok(());
     }
     let stage = schema::Stage { task: &s.task, key: &s.names.origin, store: &s.store, progress: &s.progress };
-    stage.carry_out(peer, items, gate).await
+    stage.carry_out(std::slice::from_mut(peer), items, gate).await
 }
 
 async fn analyze(s: &Setting, peer: &Client, lot: &[Job]) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pgrelay_core::{Result, name::TableName};
+use pgrelay_core::{Error, Result, name::TableName};
 use tokio::sync::oneshot;
 
 use super::{
@@ -12,7 +12,10 @@ use super::{
     table::Copied,
     worker::is_of_the_table,
 };
-use crate::apply::CopyMessage;
+use crate::{
+    apply::CopyMessage,
+    store::{Event, Level},
+};
 
 /// Tables whose rows are in.
 pub struct Lot {
@@ -25,14 +28,34 @@ pub struct Lot {
 /// Builds what follows the rows, and tells the applier. An error that is of one table only goes to the board.
 pub async fn run(s: Setting, builders: Builders, board: Arc<Board>, lot: Lot) -> Result<()> {
     let ended = match build_and_tell(&s, &builders, &lot).await {
-        Err(error) if is_of_the_table(&error) => {
-            board.failed(lot.jobs, error);
-            Ok(())
-        }
-        ended => ended,
+        Ok(()) => tell_mended(&s, &board, &lot.jobs).await,
+        Err(error) if is_of_the_table(&error) => tell_failed(&s, &board, lot.jobs, error).await,
+        Err(error) => Err(error),
     };
     board.done();
     ended
+}
+
+/// A lot could not be copied: tried again later.
+pub async fn tell_failed(s: &Setting, board: &Board, lot: Vec<Job>, error: Error) -> Result<()> {
+    let event = Event::of_error(Level::Error, &error).named("table_failed");
+    let table = lot.first().filter(|_| lot.len() == 1).map(|job| job.table.clone());
+    if board.failed(lot, error)
+        && let Some(table) = table
+    {
+        s.progress.set_failing(&table, Some(event.clone()));
+        s.store.event(&s.task, &event).await?;
+    }
+    Ok(())
+}
+
+async fn tell_mended(s: &Setting, board: &Board, lot: &[Job]) -> Result<()> {
+    for table in board.copied(lot) {
+        s.progress.set_failing(&table, None);
+        let message = format!("table \"{table}\", which could not be copied before, is on the peer");
+        s.store.event(&s.task, &Event::new(Level::Info, "table_mended", message).object(table.to_string())).await?;
+    }
+    Ok(())
 }
 
 async fn build_and_tell(s: &Setting, builders: &Builders, lot: &Lot) -> Result<()> {

@@ -4,6 +4,7 @@
 //! The done mark of a table or of a chunk is a row on the peer, committed in the transaction that holds the rows: after a
 //! crash each is either there or not begun. Workers take the largest tables first.
 
+mod again;
 mod board;
 mod build;
 mod cut;
@@ -37,7 +38,6 @@ use pgrelay_core::{
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::Instant,
 };
 
 use self::{board::Board, build::Builders, worker::Worker};
@@ -45,13 +45,7 @@ pub use self::{
     build::{Beside, unfinished as build_unfinished},
     fence::raise as begin,
 };
-use crate::{
-    apply::CopyMessage,
-    pg::Endpoint,
-    progress::Progress,
-    store::{Event, Level, Store},
-    throttle::Throttle,
-};
+use crate::{apply::CopyMessage, pg::Endpoint, progress::Progress, store::Store, throttle::Throttle};
 
 /// One table to copy.
 #[derive(Debug, Clone)]
@@ -132,62 +126,23 @@ impl Setting {
     }
 }
 
-/// First wait before tables that could not be copied are tried again; doubled each time up to `LONGEST_WAIT`.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-
-/// Longest wait before tables are tried again.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-/// Copies all tables. One that cannot be copied is told by an event, and does not keep the others waiting.
+/// Copies all tables. One that cannot be copied is told by an event, does not keep the others waiting, and is tried again meanwhile.
 ///
-/// Errors: at once what is no fault of a table. When the others are done, that of a table which could not be copied; where all
-/// share a snapshot, which would be lost with the try, only after it was tried again for as long as the setting says.
+/// Errors: at once what is no fault of a table. When the others are done, that of a table which could not be copied, tried again for
+/// as long as the setting says.
 pub async fn run(setting: &Setting, jobs: Vec<Job>) -> Result<()> {
     let sizes: HashMap<TableName, i64> = setting.progress.tables().into_iter().map(|(t, p)| (t, p.bytes_estimated)).collect();
     // An extension's table is compared by rules of its own, and so is one that the peer keeps; so it is not with others.
     let least = |job: &Job| if job.is_apart() { lots::SMALL + 1 } else { 0 };
     let size = |job: &Job| sizes.get(&job.table).copied().unwrap_or_default().max(least(job));
     let lots = lots::lots(jobs.into_iter().map(|job| (size(&job), job)).collect(), setting.workers() as usize);
-    let mut failed = round(setting, lots).await?;
-    let (mut since, mut wait) = (Instant::now(), FIRST_WAIT);
-    let mut told = HashMap::new();
-    while !failed.is_empty() {
-        for (job, error) in &failed {
-            if told.insert(job.table.clone(), error.message.clone()).as_ref() != Some(&error.message) {
-                setting.store.event(&setting.task, &Event::of_error(Level::Error, error).named("table_failed")).await?;
-            }
-        }
-        let given_up = since.elapsed() > setting.retry();
-        if given_up || matches!(setting.snapshots, Snapshots::Own(_)) {
-            return Err(first_of(failed, given_up));
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
-        let before = failed.len();
-        failed = round(setting, failed.into_iter().map(|(job, _)| vec![job]).collect()).await?;
-        if failed.len() < before {
-            (since, wait) = (Instant::now(), FIRST_WAIT);
-        }
-    }
+    work(setting, lots).await?;
     let peer = session::marks(setting, &format!("{} copy", setting.names.origin)).await?;
     fence::flush(&peer, &setting.names.origin).await
 }
 
-/// The error to end with when tables could not be copied.
-fn first_of(mut failed: Vec<(Job, Error)>, given_up: bool) -> Error {
-    let others = failed.len() - 1;
-    let (_, mut error) = failed.swap_remove(0);
-    if others > 0 {
-        error.message = format!("{} (and {others} other table(s) could not be copied)", error.message);
-    }
-    if given_up {
-        error.kind = Kind::GivenUp;
-    }
-    error
-}
-
-/// Tries each lot once: the tables that could not be copied.
-async fn round(setting: &Setting, lots: Vec<Vec<Job>>) -> Result<Vec<(Job, Error)>> {
+/// Copies each lot, by as many workers as the setting says at each moment.
+async fn work(setting: &Setting, lots: Vec<Vec<Job>>) -> Result<()> {
     let board = Arc::new(Board::new(lots));
     let (mut set, mut numbers, mut options) = (JoinSet::new(), HashSet::new(), setting.options.clone());
     let mut jobs = options.borrow_and_update().copy_jobs;
@@ -195,6 +150,7 @@ async fn round(setting: &Setting, lots: Vec<Vec<Job>>) -> Result<Vec<(Job, Error
     let (rows_are_in, mut finishing) = mpsc::unbounded_channel();
     loop {
         for number in (0..jobs).filter(|number| numbers.insert(*number)) {
+            board.join();
             let worker = Worker { setting: setting.clone(), number, board: board.clone(), rows_are_in: rows_are_in.clone() };
             set.spawn(async move { worker.run().await.map(|()| Some(number)) });
         }
@@ -215,7 +171,7 @@ async fn round(setting: &Setting, lots: Vec<Vec<Job>>) -> Result<Vec<(Job, Error
                     });
                     0
                 }
-                None => return Ok(board.take_failed()),
+                None => return board.first_error().map_or(Ok(()), Err),
             },
             Ok(()) = options.changed() => {
                 let jobs = options.borrow_and_update().copy_jobs;

@@ -8,14 +8,17 @@ use tokio_postgres::Client;
 
 use super::{
     Job, Setting,
-    board::{Board, Work},
-    finish::Lot,
+    board::{Board, Leave, Work},
+    finish::{Lot, tell_failed},
     session,
     shape::Rules,
     split::Helped,
     table::{self, Hands},
 };
-use crate::pg::pipe::Session;
+use crate::{
+    pg::pipe::Session,
+    store::{Event, Level},
+};
 
 /// Copies what the board has until nothing is left.
 pub struct Worker {
@@ -36,21 +39,43 @@ struct Sessions {
 }
 
 impl Worker {
-    /// Works, until there is nothing to do or fewer are wanted. An error that is of one table only goes to the board.
+    /// Works, until there is nothing to do, fewer are wanted, or a server has no room for one more. An error that is of one table only
+    /// goes to the board.
     pub async fn run(self) -> Result<()> {
         let mut refused = HashSet::new();
         let mut sessions = None;
         while let Some(work) = self.next(&refused).await {
             let open = match sessions.take() {
                 Some(open) => open,
-                None => self.connect().await?,
+                None => match self.connect().await {
+                    Ok(open) => open,
+                    Err(error) if is_a_limit(&error) => return self.leave(work, error).await,
+                    Err(error) => return Err(error),
+                },
             };
             sessions = match work {
                 Work::Help(split) => self.help(open, &split, &mut refused).await?,
                 Work::Lot(lot) => self.lot(open, lot).await?,
             };
         }
+        self.board.quit();
         Ok(())
+    }
+
+    /// The others do the work; the last one cannot leave it.
+    async fn leave(self, work: Work, error: Error) -> Result<()> {
+        let s = &self.setting;
+        match self.board.leave(work) {
+            Leave::No => Err(error),
+            Leave::AsOthers => Ok(()),
+            Leave::First => {
+                let message = format!("fewer workers copy than copy_jobs says ({}): a server has no room for one more", s.workers());
+                let event = Event { detail: Some(error.message), ..Event::new(Level::Warning, "copy_jobs_limited", message) };
+                let hint =
+                    "Lower copy_jobs, or raise max_replication_slots on the peer (each worker needs an origin there) or max_connections.";
+                s.store.event(&s.task, &event.hint(hint)).await
+            }
+        }
     }
 
     /// What to do next; none: nothing any more.
@@ -59,7 +84,7 @@ impl Worker {
         tokio::select! {
             biased;
             Ok(_) = options.wait_for(|o| o.copy_jobs <= self.number) => None,
-            work = self.board.next(refused) => work,
+            work = self.board.next(refused, self.setting.retry()) => work,
         }
     }
 
@@ -95,7 +120,7 @@ impl Worker {
                 true
             }
             Err(error) if is_of_the_table(&error) => {
-                self.board.failed(lot, error);
+                tell_failed(&self.setting, &self.board, lot, error).await?;
                 false
             }
             Err(error) => return Err(error),
@@ -118,6 +143,11 @@ impl Worker {
         };
         table::copy(&mut hands, lot).await
     }
+}
+
+/// Whether a server refuses one more connection (too_many_connections) or one more origin (configuration_limit_exceeded).
+fn is_a_limit(error: &Error) -> bool {
+    matches!(error.server_sqlstate.as_deref(), Some("53300" | "53400"))
 }
 
 /// Whether other tables can be copied nevertheless.

@@ -27,9 +27,9 @@ pub struct Stage<'a> {
 
 impl Stage<'_> {
     /// As `carry_out`; an event says where it stopped.
-    pub async fn carry_out(&self, peer: &mut Client, items: &[&Item], gate: Option<&Mutex<()>>) -> Result<()> {
-        let made = carry_out(peer, self.key, items, gate, &mut self.progress.count_objects()).await;
-        if let Err(error) = &made {
+    pub async fn carry_out(&self, peers: &mut [Client], items: &[&Item], gate: Option<&Mutex<()>>) -> Result<()> {
+        let made = carry_out(peers, self.key, items, gate, &mut self.progress.count_objects()).await;
+        if let (Err(error), Some(peer)) = (&made, peers.first()) {
             self.tell(peer, items, error).await?;
         }
         made

@@ -16,7 +16,7 @@ pub enum Level {
 }
 
 /// One row of `pgrelay.event`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// How loud it is.
     pub level: Level,

@@ -8,7 +8,7 @@ use pgrelay_core::{
     task::{Names, Options},
 };
 
-use super::Store;
+use super::{Event, Store};
 use crate::pg::server_error;
 
 /// What identifies a source database over time.
@@ -129,6 +129,15 @@ impl Store {
             .rows("write the state", sql, &[&task.id, &state.as_str(), &task.serial, &sqlstate, &message, &detail, &hint, &object])
             .await?;
         Ok(rows.first().and_then(|r| r.get(0)))
+    }
+
+    /// What keeps a task from going on that goes on otherwise; none when nothing does any more.
+    pub async fn set_error(&self, id: i64, error: Option<&Event>) -> Result<()> {
+        let sql = include_str!("../../../sql/store/set_error.sql");
+        let (sqlstate, message) = (error.and_then(|e| e.sqlstate.as_deref()), error.map(|e| e.message.as_str()));
+        let (detail, hint) = (error.and_then(|e| e.detail.as_deref()), error.and_then(|e| e.hint.as_deref()));
+        let object = error.and_then(|e| e.object.as_deref());
+        self.write("write what keeps the task", sql, &[&id, &sqlstate, &message, &detail, &hint, &object]).await.map(drop)
     }
 
     /// The task comes to a stage. Written before anything of the stage is done, so that a clean-up knows where to look.

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU8, Ordering},
 };
 
+use futures_util::future::join_all;
 use pgrelay_core::{
     Error, Result,
     error::Kind,
@@ -147,10 +148,10 @@ impl Context {
     }
 
     /// Makes objects on the peer, counts them, and says where it stopped. `gate`: a stream is applied meanwhile.
-    pub async fn carry_out(&self, peer: &mut Client, items: &[&Item], gate: Option<&tokio::sync::Mutex<()>>) -> Result<()> {
+    pub async fn carry_out(&self, peers: &mut [Client], items: &[&Item], gate: Option<&tokio::sync::Mutex<()>>) -> Result<()> {
         let progress = self.progress();
         let stage = schema::Stage { task: &self.row.name, key: &self.names.origin, store: &self.store, progress: &progress };
-        stage.carry_out(peer, items, gate).await
+        stage.carry_out(peers, items, gate).await
     }
 
     /// Writes an event.
@@ -188,6 +189,15 @@ impl Context {
         let name = format!("{} {part}", self.names.origin);
         let settings = [("application_name", name.as_str()), ("session_replication_role", "replica"), ("synchronous_commit", "on")];
         connect(&self.peer_endpoint().await?, &name, &settings).await
+    }
+
+    /// Sessions on the peer, up to `count` of them: one at least, and more as far as it has room.
+    pub async fn peers(&self, part: &str, count: u32) -> Result<Vec<Client>> {
+        let mut peers = vec![self.peer(part).await?];
+        let more = join_all((1..count).map(|_| self.peer(part))).await;
+        // What keeps all of them away is told by whoever uses the first.
+        peers.extend(more.into_iter().flatten());
+        Ok(peers)
     }
 
     /// A session on the peer that sets nothing an ordinary role may not set.

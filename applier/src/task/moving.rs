@@ -64,11 +64,11 @@ pub async fn copy_only(c: &Context, options: &Options, plan: &Plan) -> Result<()
     if options.large_objects {
         Box::pin(large_objects::carry(c, true)).await?;
     }
-    let mut peer = c.peer("schema").await?;
+    let mut peers = c.peers("schema", c.options().copy_jobs).await?;
     let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::AfterAll).collect();
-    c.carry_out(&mut peer, &items, None).await?;
+    c.carry_out(&mut peers, &items, None).await?;
     let source = c.source("sequences").await?;
-    Positions::default().follow(&source, &peer, c).await?;
+    Positions::default().follow(&source, &peers[0], c).await?;
     reporter::write_tables(c).await?;
     reporter::write_objects(c).await
 }
@@ -220,11 +220,12 @@ async fn finish_schema(
     if large {
         Box::pin(large_objects::carry(c, true)).await?;
     }
-    let mut peer = c.peer("schema").await?;
+    let peer = c.peer("schema").await?;
     let key = &c.names.origin;
     if !pipeline::is_done(&peer, key, "post_data_done").await? {
         let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::AfterAll).collect();
-        c.carry_out(&mut peer, &items, Some(&gate)).await?;
+        let mut peers = c.peers("schema", c.options().copy_jobs).await?;
+        c.carry_out(&mut peers, &items, Some(&gate)).await?;
         pipeline::set_done(&peer, key, "post_data_done").await?;
         c.progress().set_moved();
         let message = format!("{} objects that follow the rows are on the peer", items.len());

@@ -94,12 +94,11 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
     }
     // What is under way is shown; the last numbers are written whatever the end.
     let made = tokio::select! {
-        made = create_pre_data(c, &mut peer, &plan) => made,
+        made = create_pre_data(c, peer, &plan) => made,
         never = reporter::run(c, None) => never,
     };
     reporter::write_objects(c).await?;
     made?;
-    drop(peer);
     match options.stages {
         Stages { copy: false, .. } => {
             if options.large_objects {
@@ -273,22 +272,34 @@ async fn own_schema_is_ours(transaction: &Transaction<'_>) -> Result<()> {
     ))
 }
 
-async fn create_pre_data(c: &Context, peer: &mut Client, plan: &Plan) -> Result<()> {
-    if is_done(peer, &c.names.origin, "pre_data_done").await? {
+/// Sessions that make objects at most: more make nothing faster.
+const MOST_SESSIONS: u32 = 8;
+
+/// So many objects are made by one session: more would take longer to connect than they save.
+const MADE_BY_ONE: usize = 50;
+
+async fn create_pre_data(c: &Context, peer: Client, plan: &Plan) -> Result<()> {
+    if is_done(&peer, &c.names.origin, "pre_data_done").await? {
         return Ok(());
     }
     let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::BeforeData).collect();
-    c.carry_out(peer, &items, None).await?;
-    set_done(peer, &c.names.origin, "pre_data_done").await?;
+    let mut peers = if items.len() > MADE_BY_ONE {
+        // These wait for the disk most of the time, so twice as many as will copy.
+        c.peers("schema", (2 * c.options().copy_jobs).min(MOST_SESSIONS)).await?
+    } else {
+        vec![peer]
+    };
+    c.carry_out(&mut peers, &items, None).await?;
+    set_done(&peers[0], &c.names.origin, "pre_data_done").await?;
     c.progress().set_moved();
     c.event(Event::new(Level::Info, "schema", format!("{} objects are on the peer", items.len()))).await
 }
 
 /// Everything after the rows, for a task that copies none.
 async fn create_post_data(c: &Context, plan: &Plan) -> Result<()> {
-    let mut peer = c.peer("schema").await?;
+    let mut peers = c.peers("schema", 1).await?;
     let items: Vec<&Item> = plan.items.iter().filter(|i| matches!(i.when, When::AfterTable(_) | When::AfterAll)).collect();
-    c.carry_out(&mut peer, &items, None).await
+    c.carry_out(&mut peers, &items, None).await
 }
 
 /// Whether a part of the task is done, by its column of `pgrelay_peer.task`.

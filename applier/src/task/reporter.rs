@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     pg::server_error,
-    progress::{StreamProgress, TableProgress, TableState},
+    progress::{Progress, StreamProgress, TableProgress, TableState},
     store::{Event, Level, ProgressRow, TableRow},
 };
 
@@ -44,6 +44,7 @@ pub async fn run(c: &Context, at_one_position: Option<watch::Receiver<bool>>) ->
         missing_told: false,
         streams: at_one_position.is_some(),
         copy: CopySpeed::default(),
+        failing: None,
         passed: Speed::default(),
     };
     loop {
@@ -75,6 +76,8 @@ struct Reporter<'a> {
     missing_told: bool,
     streams: bool,
     copy: CopySpeed,
+    /// What was written last of tables that cannot be copied.
+    failing: Option<(Event, usize)>,
     /// Rows and bytes copied, rows and bytes applied, seconds in which a limit of the copy, of the stream was waited for.
     passed: Speed<6>,
 }
@@ -84,6 +87,7 @@ impl Reporter<'_> {
         let progress = self.c.progress();
         let tables = progress.tables();
         self.write_tables(&tables).await?;
+        self.tell_failing(&progress).await?;
         let (passed, copying) = (self.passed(), tables.iter().any(|(_, p)| p.state < TableState::FinishedCopy));
         let speed = passed.map(|[rows, bytes, ..]| [rows, bytes]);
         let left = if copying { self.copy.time_left(Instant::now(), &tables) } else { None };
@@ -121,6 +125,19 @@ impl Reporter<'_> {
     }
 
     /// Deletes that met no row change nothing, but say that somebody else has written on the peer.
+    /// A table that cannot be copied stands in the task's status while the task goes on.
+    async fn tell_failing(&mut self, progress: &Progress) -> Result<()> {
+        let failing = progress.failing();
+        if failing == self.failing {
+            return Ok(());
+        }
+        let others = |n: usize| if n > 0 { format!(" (and {n} other table(s) could not be copied)") } else { String::new() };
+        let error = failing.clone().map(|(first, n)| Event { message: first.message.clone() + &others(n), ..first });
+        self.c.store.set_error(self.c.row.id, error.as_ref()).await?;
+        self.failing = failing;
+        Ok(())
+    }
+
     async fn tell_missing(&mut self, missing: i64) -> Result<()> {
         if missing == 0 || self.missing_told {
             return Ok(());

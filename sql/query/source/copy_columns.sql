@@ -1,9 +1,11 @@
 -- Columns of some tables, in order, on either side. $1 schemas, $2 names. A table without columns has one row, with no name; one
 -- that is not there has none.
--- portable: its binary form means the same on another server. Not so: types made by users, and those that hold oids.
-SELECT u.n AS table_number, c.relkind = 'p' AS partitioned, a.attname::text AS name, a.atttypid AS type_oid, a.atttypmod AS typmod,
+-- portable: its binary form means the same on another server. Not so: types made by users, and those that hold oids; but a value of
+-- an enum is its label. type_oid: 0 for enums, which have oids of their own on each server.
+SELECT u.n AS table_number, c.relkind = 'p' AS partitioned, a.attname::text AS name,
+       CASE WHEN t.typtype = 'e' THEN 0 ELSE a.atttypid END AS type_oid, a.atttypmod AS typmod,
        a.attgenerated <> '' AS generated,
-       a.atttypid < 16384 AND coalesce(e.typtype, t.typtype) = 'b'
+       t.typtype = 'e' OR a.atttypid < 16384 AND coalesce(e.typtype, t.typtype) = 'b'
            AND coalesce(e.typname, t.typname)::text !~ '^reg' AND t.typsend <> 0 AND t.typreceive <> 0
            AND coalesce(e.typname, t.typname) NOT IN ('aclitem', 'pg_node_tree', 'pg_snapshot', 'txid_snapshot') AS portable
 FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) WITH ORDINALITY AS u (schema_name, table_name, n)

@@ -56,11 +56,46 @@ async fn a_chunk_that_fails_is_tried_again_and_the_other_chunks_stay() {
 }
 
 #[tokio::test]
-async fn the_task_fails_when_the_rest_is_done_and_one_could_not_be() {
+async fn while_a_table_is_tried_again_the_stream_of_the_others_goes_on() {
     let refuse = "ALTER TABLE bad ADD CHECK (id <> 77)";
-    let options = r#"{"stages": ["copy"], "acknowledge_warnings": true, "retry_other_minutes": 1}"#;
-    let pair = begin(refuse, options).await;
-    pair.wait_for_state("failed", 3 * MINUTE).await;
+    let pair = begin(refuse, r#"{"stages": ["copy", "stream"], "acknowledge_warnings": true, "copy_chunk_mb": 1, "copy_jobs": 2}"#).await;
+    let (source, peer) = (pair.source_client().await, pair.peer_client().await);
+    let status = "SELECT concat_ws(' ', state, error_object) FROM pgrelay.task_status";
+    wait_for_value(&source, status, "copying public.bad", MINUTE).await;
+    let others = "SELECT string_agg(table_name || ' ' || state, ',' ORDER BY 1) FROM pgrelay.table_status WHERE table_name <> 'bad'";
+    wait_for_value(&source, others, "good syncdone,large syncdone", MINUTE).await;
+    let stream = pair.source.psql(DB, "SELECT active_pid FROM pg_replication_slots").await;
+    for n in 1..=5 {
+        // Its own changes too: they wait, or come with the copy.
+        let change =
+            format!("UPDATE good SET v = 'round {n}'; UPDATE bad SET v = 'round {n}' WHERE id < 10; DELETE FROM bad WHERE id = {n}");
+        pair.source.psql(DB, &change).await;
+        let arrived = format!("SELECT (count(*) = 100)::text FROM good WHERE v = 'round {n}'");
+        wait_for_value(&peer, &arrived, "true", MINUTE).await;
+    }
+    assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM bad").await, "0", "it is refused all the time");
+    assert_eq!(pair.source.psql(DB, "SELECT active_pid FROM pg_replication_slots").await, stream, "one stream all the time");
+    pair.peer.psql(DB, "ALTER TABLE bad DROP CONSTRAINT bad_id_check").await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+    let told =
+        "SELECT string_agg(event || ' ' || object, ', ' ORDER BY id) FROM pgrelay.event WHERE event IN ('table_failed', 'table_mended')";
+    assert_eq!(pair.source.psql(DB, told).await, "table_failed public.bad, table_mended public.bad");
+    let begun_again = "SELECT count(*) FROM pgrelay.event WHERE message = 'the task is retrying'";
+    assert_eq!(pair.source.psql(DB, begun_again).await, "0");
+    wait_for_value(&source, "SELECT coalesce(error, 'none') FROM pgrelay.task_status", "none", MINUTE).await;
+}
+
+#[tokio::test]
+async fn the_task_fails_when_the_rest_is_done_and_one_could_not_be() {
+    tokio::join!(fails_at_last(r#"["copy"]"#), fails_at_last(r#"["copy", "stream"]"#));
+}
+
+async fn fails_at_last(stages: &str) {
+    let refuse = "ALTER TABLE bad ADD CHECK (id <> 77)";
+    let options = format!(r#"{{"stages": {stages}, "acknowledge_warnings": true, "retry_other_minutes": 1}}"#);
+    let pair = begin(refuse, &options).await;
+    pair.wait_for_state("failed", 4 * MINUTE).await;
     let error = pair.source.psql(DB, "SELECT error_object || ': ' || error FROM pgrelay.task_status").await;
     assert!(error.starts_with("public.bad: copy table \"public.bad\""), "{error}");
     assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM large").await, "20000");
