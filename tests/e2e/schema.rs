@@ -40,7 +40,7 @@ async fn carry_out_all(server: &Cluster, to: &str, plan: &Plan) -> pgrelay_core:
     let mut peer = server.connect(to).await;
     peer.batch_execute("SET search_path = ''").await.expect("set");
     let items: Vec<&Item> = plan.items.iter().collect();
-    carry_out(&mut peer, KEY, &items, None, &mut |_| ()).await
+    carry_out(std::slice::from_mut(&mut peer), KEY, &items, None, &mut |_| ()).await
 }
 
 #[tokio::test]
@@ -197,7 +197,7 @@ async fn databases_of_the_environment() {
     peer.execute("INSERT INTO pgrelay_peer.task (task_key) VALUES ($1)", &[&KEY]).await.expect("make the task");
     let items: Vec<&Item> = plan.items.iter().collect();
     let started = std::time::Instant::now();
-    let result = carry_out(&mut peer, KEY, &items, None, &mut |_| ()).await;
+    let result = carry_out(std::slice::from_mut(&mut peer), KEY, &items, None, &mut |_| ()).await;
     println!("{} items in {:?}", items.len(), started.elapsed());
     if let Err(e) = result {
         let at = plan.items.iter().find(|i| Some(&i.identity) == e.object.as_ref());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgrelay_tests::pair::DB;
-use pgrelay_tests::wait::run_for;
+use pgrelay_tests::wait::{run_for, wait_for_value};
 use pgrelay_tests::{Pair, Seed, Writers};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -116,6 +116,9 @@ async fn one(number: u64) {
     let options = format!(r#"{{"keyless": "insert_only", "acknowledge_warnings": true, "copy_jobs": {jobs}, "copy_chunk_mb": {chunk}}}"#);
     println!("seed {number}: {options}");
     pair.start_task(&options).await;
+    // A peer that is away while it is prechecked is an error of the precheck.
+    let begun = "SELECT (count(*) > 0)::text FROM pgrelay.event WHERE message = 'the task is schema'";
+    wait_for_value(&pair.source_client().await, begun, "true", MINUTE).await;
     for _ in 0..seed.below(6) {
         run_for(seed.between(Duration::from_millis(200), Duration::from_millis(2000))).await;
         match seed.below(5) {
