@@ -31,6 +31,14 @@ async fn an_idle_source_shows_no_lag_and_its_slot_advances() {
         if row.get(1) { Ok(()) } else { Err(format!("{at}, written up to {written}")) }
     })
     .await;
+    // Nor does it keep WAL of before for ever.
+    wait_until("the slot to need no WAL from before that", MINUTE, async || {
+        let sql = "SELECT restart_lsn::text, restart_lsn >= $1::text::pg_lsn FROM pg_replication_slots WHERE database = 'app'";
+        let row = client.query_one(sql, &[&written]).await.map_err(|e| e.to_string())?;
+        let at: String = row.get(0);
+        if row.get(1) { Ok(()) } else { Err(format!("{at}, written up to {written}")) }
+    })
+    .await;
     let sql = "SELECT (coalesce(lag_bytes, 0) < 100000 AND coalesce(lag, '0') < interval '5 s' AND state = 'running')::text
                  FROM pgrelay.task_status";
     wait_for_value(&client, sql, "true", Duration::from_secs(15)).await;

@@ -17,7 +17,7 @@ impl Applier {
     }
 
     pub(super) async fn commit_group(&mut self) -> Result<()> {
-        if !self.group.is_open() {
+        if !self.group.is_open() || self.streamed.is_ahead() {
             return Ok(());
         }
         self.send_gathered().await?;
@@ -70,7 +70,7 @@ impl Applier {
 
     /// Where nothing is under way: moves to one position when every table is there, and tells how far the slot may go.
     pub(super) async fn settle_position(&mut self) -> Result<()> {
-        if self.group.is_open() || self.open.is_some() {
+        if self.open.is_some() || (self.group.is_open() && !self.streamed.is_ahead()) {
             return Ok(());
         }
         if self.tables.as_ref().is_some_and(|t| t.stand_at(self.position)) {

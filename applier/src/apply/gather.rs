@@ -86,11 +86,7 @@ impl Applier {
 
     pub(super) async fn send_many_or_few(&mut self) -> Result<()> {
         if !self.batch.is_many() {
-            for way in self.batch.ways.values_mut() {
-                if let Way::Many(table) = way {
-                    table.forget();
-                }
-            }
+            self.forget_gathered();
             for (relation, payload) in self.batch.take_few() {
                 self.send(relation.oid, &relation, &Form::Whole, &payload).await?;
             }
@@ -106,22 +102,27 @@ impl Applier {
         Ok(())
     }
 
+    /// What is gathered by table is not to be sent.
+    pub(super) fn forget_gathered(&mut self) {
+        for way in self.batch.ways.values_mut() {
+            if let Way::Many(table) = way {
+                table.forget();
+            }
+        }
+    }
+
     /// After a surprise that many at once has met: everything of the open transaction again, row by row, which tells what is wrong
-    /// if anything is.
+    /// if anything is. A transaction that is applied ahead of its commit is not done again here, but from what was kept.
     pub(super) async fn or_again(&mut self, done: Result<()>) -> Result<()> {
         let surprise = match done {
-            Err(error) if self.batch.used && error.kind != Kind::Connection => error,
+            Err(error) if self.batch.used && !self.streamed.is_ahead() && error.kind != Kind::Connection => error,
             done => return done,
         };
         tracing::info!(object = surprise.object, "applied row by row: {surprise}");
         self.setting.progress.stream(|s| s.replayed += 1);
         self.batch.calm_down(surprise.object.as_deref());
         self.session.abandon().await?;
-        for way in self.batch.ways.values_mut() {
-            if let Way::Many(table) = way {
-                table.forget();
-            }
-        }
+        self.forget_gathered();
         let Some(kept) = self.batch.again() else {
             // What of it has been forgotten is read again.
             self.one_by_one_until = self.open.as_ref().map_or(self.group.end, |open| Lsn(open.transaction.commit.0 + 1));

@@ -1,14 +1,13 @@
 //! The loop over what the stream brings, and the borders of its transactions.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName};
-use tokio::sync::mpsc;
+use pgrelay_core::{Error, Lsn, Result, error::Kind};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Applier, CopyMessage, End, Open, fresh_snapshot, outside,
-    relation::{Relation, RelationColumn},
+    Applier, CopyMessage, End, Open, fresh_snapshot, outside, relations,
     tables::{Tables, Transaction},
 };
 use crate::{
@@ -16,20 +15,20 @@ use crate::{
         pgoutput::{self, Message},
         replication::Frame,
     },
-    stream::receiver::Queued,
+    stream::receiver::{Mode, Queued},
 };
 
 /// How often a fresh snapshot is taken while the slot waits for one.
 const SNAPSHOT_PERIOD: Duration = Duration::from_millis(300);
 
 impl Applier {
-    /// Applies what comes until the stream must be read again.
-    pub async fn run(&mut self, frames: &mut mpsc::Receiver<Queued>, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
-        let ended = self.apply(frames, copies).await;
+    /// Applies what comes until the stream must be read again; `mode` is how it is read now.
+    pub async fn run(&mut self, mode: Mode, frames: &mut mpsc::Receiver<Queued>, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
+        let ended = self.apply(mode, frames, copies).await;
         if std::mem::take(&mut self.rewind) { Ok(End::Rewind) } else { ended }
     }
 
-    async fn apply(&mut self, frames: &mut mpsc::Receiver<Queued>, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
+    async fn apply(&mut self, mode: Mode, frames: &mut mpsc::Receiver<Queued>, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
         self.relations.clear();
         self.targets.clear();
         self.batch.ways.clear();
@@ -42,6 +41,7 @@ impl Applier {
             // What was under way is rolled back and comes again.
             None => self.on_peer,
         };
+        self.streamed.begin(self.position);
         let mut tick = tokio::time::interval(SNAPSHOT_PERIOD);
         loop {
             // A copy may speak only between two transactions of the stream, and before the next one.
@@ -55,7 +55,11 @@ impl Applier {
                 if self.group.is_full() || frames.is_empty() {
                     self.commit_group().await?;
                 }
+                if mode != self.mode() && !self.group.is_open() {
+                    return Ok(End::Rewind);
+                }
             }
+            let ahead_until = self.ahead_until();
             tokio::select! {
                 frame = frames.recv() => {
                     let frame = frame.ok_or_else(|| Error::new(Kind::Connection, "the stream from the source ended"))?;
@@ -66,6 +70,10 @@ impl Applier {
                     if let Some(end) = self.hear(message).await? {
                         return Ok(end);
                     }
+                }
+                // The time is not looked at where there is none.
+                _ = tokio::time::sleep_until(ahead_until.unwrap_or_else(Instant::now)), if ahead_until.is_some() => {
+                    self.yield_to_others().await?;
                 }
                 _ = tick.tick(), if self.tables.is_some() && self.open.is_none() => self.look_again().await?,
             }
@@ -93,44 +101,39 @@ impl Applier {
                 }
                 Ok(())
             }
-            Frame::Data { payload, .. } => self.message(payload).await,
+            Frame::Data { payload, wal_start, .. } if self.streamed.in_block() => self.take_in_block(payload, wal_start).await,
+            Frame::Data { payload, wal_start, .. } => self.message(payload, wal_start).await,
         }
     }
 
-    async fn message(&mut self, payload: Bytes) -> Result<()> {
+    async fn message(&mut self, payload: Bytes, at: Lsn) -> Result<()> {
         match pgoutput::decode(&payload, false)? {
             Message::Begin { final_lsn, commit_ts, xid } => {
+                self.yield_to_others().await?;
                 let transaction = Transaction { xid: self.reference.widen(xid), commit: final_lsn };
                 self.open = Some(Open { transaction, commit_ts });
                 self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(commit_ts)));
             }
             Message::Commit { end_lsn, .. } => self.finish(end_lsn).await?,
-            Message::Relation { oid, schema, name, replica_identity, columns, .. } => {
-                let schema = if schema.is_empty() { "pg_catalog" } else { schema };
-                let table = Arc::new(TableName::new(schema, name));
-                let column = |c: &pgoutput::RelationColumn<'_>| RelationColumn {
-                    name: c.name.to_owned(),
-                    is_key: c.is_key,
-                    type_oid: c.type_oid,
-                    typmod: c.typmod,
-                };
-                let columns = columns.iter().map(column).collect();
-                self.relations.insert(oid, Arc::new(Relation { oid, table, identity: replica_identity, columns }));
+            Message::StreamStart { xid, first_segment } => self.block_begins(xid, first_segment, at).await?,
+            Message::StreamAbort { xid, subxid, .. } => self.aborted(xid, subxid).await?,
+            Message::StreamCommit { xid, commit_lsn, end_lsn, commit_ts, .. } => {
+                self.committed(xid, commit_lsn, end_lsn, commit_ts).await?
             }
-            Message::Insert { relation: oid, new, .. } => self.row(oid, None, Some(new), &payload).await?,
-            Message::Update { relation: oid, old, new, .. } => self.row(oid, old.map(|(_, old)| old), Some(new), &payload).await?,
-            Message::Delete { relation: oid, old, .. } => self.row(oid, Some(old), None, &payload).await?,
-            Message::Truncate { relations, cascade, restart_identity, .. } => {
-                self.truncate(&relations, cascade, restart_identity, &payload).await?;
+            relation @ Message::Relation { .. } => {
+                let relation = self.relations.same(relations::read(relation)?);
+                let described = self.streamed.describe(relation);
+                self.relations.set(described);
             }
             Message::Type { .. } | Message::Origin { .. } | Message::LogicalMessage { .. } => {}
-            _ => return Err(Error::new(Kind::Protocol, "the source sent a message that was not asked for")),
+            _ => self.change(&payload).await?,
         }
         Ok(())
     }
 
-    async fn finish(&mut self, end: Lsn) -> Result<()> {
+    pub(super) async fn finish(&mut self, end: Lsn) -> Result<()> {
         let open = self.open.take().ok_or_else(outside)?;
+        self.streamed.committed(end);
         let applied = self.tables.is_some() || open.transaction.commit >= self.position;
         self.position = self.position.max(end);
         if self.group.is_open() {

@@ -19,10 +19,12 @@ mod opening;
 pub mod peer_table;
 mod place;
 pub mod relation;
+mod relations;
 pub mod row;
 pub mod session;
 pub mod standing;
 pub mod statement;
+mod streamed;
 pub mod tables;
 mod truncate;
 pub mod waiting;
@@ -32,6 +34,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::BytesMut;
 use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName, snapshot::Snapshot};
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio_postgres::Client;
@@ -39,13 +42,16 @@ use tokio_postgres::Client;
 use self::{
     batch::Batch,
     group::Group,
-    relation::{Relation, Target},
+    relation::Target,
+    relations::Relations,
     session::Session,
+    streamed::Streamed,
     tables::{Earlier, Seen, State, Tables, Transaction},
 };
 use crate::{
     pg::{Endpoint, server_error},
     progress::Progress,
+    stream::receiver::Mode,
     throttle::Throttle,
 };
 
@@ -81,7 +87,7 @@ pub enum CopyMessage {
 /// Why the applier stopped reading.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
-    /// Read the stream again from the confirmed position.
+    /// Read the stream again from the confirmed position, as `Applier::mode` says.
     Rewind,
 }
 
@@ -116,13 +122,16 @@ struct Open {
 pub struct Applier {
     setting: Setting,
     session: Session,
-    relations: HashMap<u32, Arc<Relation>>,
+    relations: Relations,
     targets: HashMap<u32, Target>,
     /// None once the task stands at one position.
     tables: Option<Tables>,
     known: HashMap<TableName, u32>,
     reference: Snapshot,
     open: Option<Open>,
+    streamed: Streamed,
+    /// Memory for changes of transactions in progress.
+    copied: BytesMut,
     group: Group,
     batch: Batch,
     /// Transactions that commit before this go row by row: many at once has met a surprise in them.
@@ -154,6 +163,11 @@ impl Applier {
     /// one point in time.
     pub fn mixed(&self) -> &HashMap<TableName, Lsn> {
         &self.mixed
+    }
+
+    /// How the stream is to be read.
+    pub fn mode(&self) -> Mode {
+        if self.tables.is_none() { Mode::InProgress } else { Mode::Committed }
     }
 
     /// Turns true when every table stands at one position.

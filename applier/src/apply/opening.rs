@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::BytesMut;
 use pgrelay_core::{Lsn, Result, name::TableName};
 use tokio::sync::watch;
 
@@ -10,9 +11,11 @@ use super::{
     batch::Batch,
     fresh_snapshot,
     group::Group,
+    relations::Relations,
     session::Session,
     set_back,
     standing::{self, Standing},
+    streamed::{self, Streamed},
     tables::{State, Tables},
 };
 use crate::progress::TableState;
@@ -22,6 +25,7 @@ impl Applier {
     ///
     /// Errors: `ShapeChanged` when a table that was copied has another name now.
     pub async fn open(setting: Setting, known: HashMap<TableName, u32>) -> Result<Applier> {
+        streamed::sweep();
         let session = Session::open(&setting.peer, &setting.origin).await?;
         let Standing { one_position, position } = Standing::read(session.client(), &setting.origin).await?;
         if setting.at_least.is_some_and(|at| !one_position || position < at) {
@@ -64,12 +68,14 @@ impl Applier {
         let reference = fresh_snapshot(&setting.source).await?;
         Ok(Applier {
             session,
-            relations: HashMap::new(),
+            relations: Relations::default(),
             targets: HashMap::new(),
             tables: (!one_position).then_some(tables),
             known,
             reference,
             open: None,
+            streamed: Streamed::default(),
+            copied: BytesMut::new(),
             group: Group::default(),
             batch: Batch::default(),
             one_by_one_until: Lsn(0),

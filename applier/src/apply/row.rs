@@ -18,14 +18,22 @@ use super::{
 use crate::pg::pgoutput::{self, Message, Tuple};
 
 impl Applier {
-    pub(super) fn relation(&self, oid: u32) -> Result<Arc<Relation>> {
-        let unknown = || Error::new(Kind::Protocol, format!("a change of relation {oid} came before its description"));
-        self.relations.get(&oid).cloned().ok_or_else(unknown)
+    /// A change of a transaction, of one row or of many.
+    pub(super) async fn change(&mut self, payload: &Bytes) -> Result<()> {
+        match pgoutput::decode(payload, false)? {
+            Message::Insert { relation: oid, new, .. } => self.row(oid, None, Some(new), payload).await,
+            Message::Update { relation: oid, old, new, .. } => self.row(oid, old.map(|(_, old)| old), Some(new), payload).await,
+            Message::Delete { relation: oid, old, .. } => self.row(oid, Some(old), None, payload).await,
+            Message::Truncate { relations, cascade, restart_identity, .. } => {
+                self.truncate(&relations, cascade, restart_identity, payload).await
+            }
+            _ => Err(Error::new(Kind::Protocol, "the source sent a message that was not asked for")),
+        }
     }
 
     /// A change of one row.
     pub(super) async fn row(&mut self, oid: u32, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>, payload: &Bytes) -> Result<()> {
-        let relation = self.relation(oid)?;
+        let relation = self.relations.get(oid)?.clone();
         let rows = match self.tables.as_ref().and_then(|t| t.key(&relation.table)) {
             Some(key) => place::rows(&relation, key, old, new),
             None => Ok(Rows::Any),

@@ -19,7 +19,7 @@ impl Applier {
         self.settle_gathered().await?;
         let mut now = vec![];
         for &oid in relations {
-            let relation = self.relation(oid)?;
+            let relation = self.relations.get(oid)?.clone();
             if !self.known.contains_key(&relation.table) && self.is_parent(oid, &relation).await? {
                 continue;
             }

@@ -12,6 +12,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
+use super::slot;
 use crate::{
     pg::{
         Endpoint, pgoutput,
@@ -39,25 +40,60 @@ pub struct Queued {
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// Starts streaming from the slot's confirmed position.
-pub async fn start(source: &Endpoint, names: &Names, application_name: &str) -> Result<Stream> {
-    let connection = Connection::connect(source, application_name, &[]).await?;
-    let publications = format!("\"{}\",\"{}\"", names.publication, names.publication_insert_only);
-    connection.start_replication(&names.slot, Lsn(0), &[("proto_version", "1"), ("publication_names", &publications)]).await
+/// What of the source's transactions is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Each one whole, after its commit.
+    Committed,
+    /// Large ones also while they are in progress, where the source can (PostgreSQL 14).
+    InProgress,
 }
+
+/// Starts streaming from the slot's confirmed position.
+pub async fn start(source: &Endpoint, names: &Names, application_name: &str, mode: Mode) -> Result<Stream> {
+    let began = Instant::now();
+    loop {
+        let mut connection = Connection::connect(source, application_name, &[]).await?;
+        let publications = format!("\"{}\",\"{}\"", names.publication, names.publication_insert_only);
+        let mut options = vec![("proto_version", "1"), ("publication_names", publications.as_str())];
+        if mode == Mode::InProgress && connection.server_version_num() >= 140_000 {
+            options[0].1 = "2";
+            options.push(("streaming", "on"));
+        }
+        // A session of before that has not seen yet that its client is gone.
+        slot::free_by(&mut connection, names).await?;
+        match connection.start_replication(&names.slot, Lsn(0), &options).await {
+            Err(error) if error.sqlstate() == IN_USE && began.elapsed() < IN_USE_AT_MOST => tokio::time::sleep(STATUS_PERIOD).await,
+            started => return started,
+        }
+    }
+}
+
+/// `object_in_use`: another session reads the slot.
+const IN_USE: &str = "55006";
+
+/// For how long the end of an earlier session is waited for.
+const IN_USE_AT_MOST: Duration = Duration::from_secs(10);
 
 /// The queue between receiver and applier.
 pub fn queue() -> (mpsc::Sender<Queued>, mpsc::Receiver<Queued>) {
     mpsc::channel(QUEUE_FRAMES)
 }
 
-/// Reads until the connection ends, which is an error, or the applier goes away, which is not.
+/// Reads until the connection ends, which is an error, or the applier goes away, which is not: then the stream is ended in order.
 pub async fn receive(
     mut stream: Stream,
     queue: mpsc::Sender<Queued>,
     confirmed: watch::Receiver<Lsn>,
     progress: Arc<Progress>,
 ) -> Result<()> {
+    forward(&mut stream, queue, confirmed, progress).await?;
+    // One that the source is too busy to end is ended by whoever reads the slot next.
+    let _ = stream.close().await;
+    Ok(())
+}
+
+async fn forward(stream: &mut Stream, queue: mpsc::Sender<Queued>, confirmed: watch::Receiver<Lsn>, progress: Arc<Progress>) -> Result<()> {
     let room = Arc::new(Semaphore::new(QUEUE_BYTES));
     let mut period = tokio::time::interval(STATUS_PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -67,7 +103,7 @@ pub async fn receive(
             frame = stream.next() => frame?,
             _ = queue.closed() => return Ok(()),
             _ = period.tick() => {
-                status.tell_news(&mut stream).await?;
+                status.tell_news(stream).await?;
                 continue;
             }
         };
@@ -81,7 +117,7 @@ pub async fn receive(
             Frame::Keepalive { wal_end, reply_requested } => {
                 status.received = status.received.max(*wal_end);
                 if *reply_requested {
-                    status.tell(&mut stream).await?;
+                    status.tell(stream).await?;
                 }
             }
         }
@@ -94,7 +130,7 @@ pub async fn receive(
                     }
                     break;
                 }
-                _ = period.tick() => status.tell_news(&mut stream).await?,
+                _ = period.tick() => status.tell_news(stream).await?,
             }
         }
     }

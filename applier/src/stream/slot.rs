@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgrelay_core::{Error, Lsn, Result, error::Kind, task::Names};
+use pgrelay_core::{Error, Lsn, Result, error::Kind, name::quote_literal, task::Names};
 use tokio_postgres::Client;
 
 use crate::pg::{Endpoint, replication::Connection, server_error};
@@ -47,6 +47,15 @@ pub fn lost(names: &Names) -> Error {
 pub async fn free(source: &Client, names: &Names) -> Result<()> {
     let sql = "SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND active_pid IS NOT NULL";
     source.execute(sql, &[&names.slot]).await.map(drop).map_err(|e| server_error(e, "free the slot"))
+}
+
+/// The same by a replication connection, which knows no parameters.
+pub async fn free_by(connection: &mut Connection, names: &Names) -> Result<()> {
+    let sql = format!(
+        "SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots WHERE slot_name = {} AND active_pid IS NOT NULL",
+        quote_literal(&names.slot)
+    );
+    connection.simple_query(&sql).await.map(drop)
 }
 
 /// Drops the slot when it is there.

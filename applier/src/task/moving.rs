@@ -127,7 +127,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let late: Vec<(Job, Lsn)> = late.into_iter().map(|job| (mixed[&job.table], job)).map(|(at, job)| (job, at)).collect();
 
     let mut parts: JoinSet<Result<()>> = JoinSet::new();
-    let streaming = stream(c.source.clone(), c.names.clone(), source_watch::stream_name(c), applier, hear, c.progress());
+    let streaming = Box::pin(stream(c.source.clone(), c.names.clone(), source_watch::stream_name(c), applier, hear, c.progress()));
     let (building, keys) = (copy_setting.clone(), late.clone());
     parts.spawn(async move {
         // Changes are found by keys, so the keys of tables that are there come first.
@@ -187,12 +187,18 @@ async fn stream(
 ) -> Result<()> {
     loop {
         progress.begin_stream();
-        let connection = receiver::start(&source, &names, &application_name).await?;
+        let mode = applier.mode();
+        let connection = receiver::start(&source, &names, &application_name, mode).await?;
+        tracing::debug!(?mode, "reading the stream");
         let (send, mut frames) = receiver::queue();
         let mut receiving = JoinSet::new();
         receiving.spawn(receiver::receive(connection, send, applier.confirmations(), progress.clone()));
-        match applier.run(&mut frames, &mut copies).await {
-            Ok(End::Rewind) => receiving.shutdown().await,
+        match applier.run(mode, &mut frames, &mut copies).await {
+            Ok(End::Rewind) => {
+                drop(frames);
+                // It has told what it had to by ending the stream.
+                while receiving.join_next().await.is_some() {}
+            }
             Err(error) => {
                 // When the receiver has ended, its error is the cause of the applier's.
                 let cause = receiving.try_join_next().and_then(|ended| ended.ok()).and_then(Result::err);

@@ -1,0 +1,154 @@
+//! Blocks of transactions in progress, and their ends.
+
+use std::collections::HashSet;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use pgrelay_core::{Error, Lsn, Result, error::Kind};
+
+use super::{
+    super::{
+        Applier, Open, outside,
+        relations::{self, Described},
+        tables::Transaction,
+    },
+    InProgress, Spill, unknown,
+};
+use crate::pg::pgoutput;
+
+/// What a description is kept as: its number among those of the transaction.
+const DESCRIPTION: u8 = b'R';
+
+impl Applier {
+    /// A block begins; `at` is the position of its first change.
+    pub(in super::super) async fn block_begins(&mut self, xid: u32, is_first: bool, at: Lsn) -> Result<()> {
+        if self.open.is_some() || self.streamed.in_block() {
+            return Err(outside());
+        }
+        if is_first {
+            let new = InProgress { spill: Spill::new(), rows: 0, described: vec![], parts: HashSet::new(), aborted: HashSet::new() };
+            self.streamed.all.insert(xid, new);
+            self.go_ahead(xid, at).await?;
+        } else if !self.streamed.all.contains_key(&xid) {
+            return Err(unknown(xid));
+        }
+        self.streamed.block = Some(xid);
+        Ok(())
+    }
+
+    /// A message within a block; `at` is its position.
+    pub(in super::super) async fn take_in_block(&mut self, payload: Bytes, at: Lsn) -> Result<()> {
+        let xid = self.streamed.block.ok_or_else(outside)?;
+        match payload.first() {
+            Some(b'E') => {
+                self.streamed.block = None;
+                self.patience();
+                // Whatever has committed before has come before.
+                self.position = self.position.max(at);
+                return self.settle_position().await;
+            }
+            Some(b'R') => {
+                let relation = relations::read(pgoutput::decode(&payload, true)?)?;
+                let described = self.streamed.describe(self.relations.same(relation));
+                let transaction = self.streamed.of(xid)?;
+                let number = transaction.described.len() as u32;
+                transaction.described.push(described.clone());
+                let mut kept = BytesMut::with_capacity(5);
+                kept.put_u8(DESCRIPTION);
+                kept.put_u32(number);
+                transaction.spill.push(xid, &kept).await?;
+                self.describe_ahead(xid, described);
+            }
+            Some(b'I' | b'U' | b'D' | b'T') => {
+                let (part, change) = without_xid(&mut self.copied, &payload)?;
+                let transaction = self.streamed.of(xid)?;
+                transaction.rows += i64::from(pgoutput::is_row(&change));
+                transaction.parts.insert(part);
+                transaction.spill.push(part, &change).await?;
+                self.change_ahead(xid, &change).await?;
+            }
+            Some(b'Y' | b'M' | b'O') => {}
+            _ => return Err(Error::new(Kind::Protocol, "a block of a transaction in progress holds what does not belong there")),
+        }
+        Ok(())
+    }
+
+    /// A transaction in progress, or a part of it, has rolled back.
+    pub(in super::super) async fn aborted(&mut self, xid: u32, part: u32) -> Result<()> {
+        if xid == part {
+            self.take_back(xid).await?;
+            let transaction = self.streamed.all.remove(&xid).ok_or_else(|| unknown(xid))?;
+            self.setting.progress.settled_rows(transaction.rows);
+            return Ok(());
+        }
+        let transaction = self.streamed.of(xid)?;
+        transaction.aborted.insert(part);
+        if transaction.parts.contains(&part) {
+            self.take_back(xid).await?;
+        }
+        Ok(())
+    }
+
+    /// A transaction that came in blocks has committed.
+    pub(in super::super) async fn committed(&mut self, xid: u32, commit: Lsn, end: Lsn, commit_ts: i64) -> Result<()> {
+        let transaction = self.streamed.all.remove(&xid).ok_or_else(|| unknown(xid))?;
+        let open = Open { transaction: Transaction { xid: self.reference.widen(xid), commit }, commit_ts };
+        // The position is the end of a commit record.
+        if commit < self.position {
+            self.take_back(xid).await?;
+            self.setting.progress.settled_rows(transaction.rows);
+            self.streamed.committed(end);
+            return Ok(());
+        }
+        self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(commit_ts)));
+        if !self.is_there(xid).await? {
+            self.yield_to_others().await?;
+            self.commit_group().await?;
+            self.open = Some(open);
+            let before = std::mem::take(&mut self.relations);
+            let replayed = self.replay(transaction).await;
+            let own = std::mem::replace(&mut self.relations, before);
+            self.relations.merge(own);
+            replayed?;
+        } else {
+            self.open = Some(open);
+        }
+        self.finish(end).await
+    }
+
+    /// Applies what was kept of a transaction; its relations are the ones known now.
+    async fn replay(&mut self, transaction: InProgress) -> Result<()> {
+        let InProgress { spill, described, aborted, .. } = transaction;
+        let mut changes = spill.read().await?;
+        while let Some(kept) = changes.next().await? {
+            if kept.payload.first() == Some(&DESCRIPTION) {
+                self.relations.set(numbered(&described, &kept.payload)?);
+            } else if !aborted.contains(&kept.xid) {
+                self.change(&kept.payload).await?;
+            } else if pgoutput::is_row(&kept.payload) {
+                self.setting.progress.settled_rows(1);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn numbered(described: &[Described], kept: &[u8]) -> Result<Described> {
+    let number = kept.get(1..5).and_then(|n| n.try_into().ok()).map(u32::from_be_bytes);
+    let found = number.and_then(|n| described.get(n as usize));
+    found.cloned().ok_or_else(|| Error::new(Kind::Internal, "a description of a relation is not where it was kept"))
+}
+
+/// A change as it is sent for a committed transaction, and the (sub)transaction that made it. Many share a piece of memory.
+fn without_xid(copied: &mut BytesMut, payload: &[u8]) -> Result<(u32, Bytes)> {
+    let short = || Error::new(Kind::Protocol, "a change of a transaction in progress is too short");
+    let (&[tag, a, b, c, d], rest) = payload.split_first_chunk::<5>().ok_or_else(short)?;
+    if copied.capacity() < 1 + rest.len() {
+        copied.reserve((1 + rest.len()).max(PIECE));
+    }
+    copied.put_u8(tag);
+    copied.extend_from_slice(rest);
+    Ok((u32::from_be_bytes([a, b, c, d]), copied.split().freeze()))
+}
+
+/// Bytes of memory that changes share.
+const PIECE: usize = 64 << 10;
