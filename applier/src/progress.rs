@@ -108,6 +108,8 @@ pub struct StreamProgress {
     pub changes: i64,
     /// Deletes that met no row.
     pub deletes_missing: i64,
+    /// Changes that triggers or rules of the peer have kept away.
+    pub suppressed: i64,
     /// Groups of transactions that were applied again row by row.
     pub replayed: i64,
     /// Commit time, microseconds since 2000, of the oldest transaction that is being applied.

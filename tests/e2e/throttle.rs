@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use pgrelay_tests::Pair;
 use pgrelay_tests::pair::{DB, TASK};
 use pgrelay_tests::wait::{wait_for_value, wait_until};
+use pgrelay_tests::ways::running;
 use tokio_postgres::Client;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -198,4 +199,54 @@ async fn the_stream_keeps_its_limit_of_bytes() {
     let (begun, there) = (Instant::now(), samples[samples.len() - 1].amount);
     pair.assert_equal_after_catchup(MINUTE).await;
     assert_kept("bytes of the stream", &samples, 1e6, (12e6 - there) / begun.elapsed().as_secs_f64());
+}
+
+/// What the applier shows of itself every second or so is too coarse for five seconds: the rate over all of it.
+fn assert_kept_roughly(samples: &[Sample], limit: f64) {
+    let rate = rate(samples);
+    assert!((0.7 * limit..=1.2 * limit).contains(&rate), "{rate:.0} rows per second inside one transaction, {limit} were asked for");
+}
+
+/// Rows of many small transactions, then of one huge one, all of which wait when the task is resumed: they are applied in sets.
+#[tokio::test]
+async fn a_backlog_applied_in_sets_keeps_the_limit_over_any_five_seconds_inside_one_huge_transaction_too() {
+    let pair = Pair::start("CREATE TABLE filler (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY)").await;
+    let pair = running(pair, "{}").await;
+    let peer = pair.peer_client().await;
+    let pause = format!("SELECT pgrelay.pause_task('{TASK}')");
+    let resume = format!("SELECT pgrelay.resume_task('{TASK}')");
+    pair.source.psql(DB, &pause).await;
+    pair.wait_for_state("paused", MINUTE).await;
+    pair.source
+        .psql(DB, "DO $$ BEGIN FOR n IN 1..200 LOOP INSERT INTO t SELECT generate_series(n * 20, n * 20 + 19); COMMIT; END LOOP; END $$")
+        .await;
+    pair.source.psql(DB, "INSERT INTO t SELECT generate_series(100000, 160000)").await;
+    alter(&pair, r#"{"throttle": {"stream_rows_per_s": 1000}}"#).await;
+    pair.source.psql(DB, &resume).await;
+    let counted = "SELECT count(*) FROM t";
+    wait_until("the first rows", MINUTE, async || {
+        let n: i64 = peer.query_one(counted, &[]).await.map_err(|e| e.to_string())?.get(0);
+        if n > 0 { Ok(()) } else { Err(n.to_string()) }
+    })
+    .await;
+    let small = sample(&peer, counted, Duration::from_secs(3)).await;
+    let source = pair.source_client().await;
+    let sql = "SELECT (throttled > 80 AND rows_pending > 10000)::text FROM pgrelay.task_status";
+    wait_for_value(&source, sql, "true", MINUTE).await;
+    // One transaction shows on the peer when it is whole: here the rows that still wait tell how fast it goes.
+    let waiting = "SELECT -rows_pending FROM pgrelay.task_status";
+    let huge = sample(&source, waiting, Duration::from_secs(11)).await;
+    let begun = Instant::now();
+    alter(&pair, r#"{"throttle": null}"#).await;
+    wait_until("all rows to be there", MINUTE, async || {
+        let n: i64 = peer.query_one(counted, &[]).await.map_err(|e| e.to_string())?.get(0);
+        if n == 64001 { Ok(()) } else { Err(n.to_string()) }
+    })
+    .await;
+    let free = 58000.0 / begun.elapsed().as_secs_f64();
+    assert!(free >= 3000.0, "too slow to tell: {free} rows per second without a limit");
+    assert_kept("a backlog", &small, 1000.0, free);
+    assert_kept_roughly(&huge, 1000.0);
+    assert!(pair.applier.log_text().contains("applying many changes at once"), "the backlog was applied row by row");
+    pair.assert_equal_after_catchup(MINUTE).await;
 }

@@ -12,6 +12,7 @@ pub mod process;
 pub mod schema;
 pub mod seed;
 pub mod wait;
+pub mod ways;
 
 pub use applier::Applier;
 pub use cluster::{Cluster, ClusterOptions};

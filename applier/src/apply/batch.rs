@@ -37,6 +37,8 @@ pub enum Kept {
         sql: String,
         /// For messages.
         table: Arc<TableName>,
+        /// With whose rights.
+        role: Option<Arc<str>>,
     },
 }
 

@@ -33,6 +33,7 @@ impl Applier {
     }
 
     pub(super) async fn commit_position(&mut self) -> Result<()> {
+        self.session.act_as(None, &task_row()).await?;
         let (key, end) = (&self.setting.origin, self.group.end);
         match &mut self.tables {
             Some(tables) => {
@@ -55,7 +56,7 @@ impl Applier {
     }
 
     pub(super) fn count_up(&mut self) {
-        let missing = self.session.take_deletes_missing();
+        let (missing, suppressed) = (self.session.take_deletes_missing(), self.session.take_suppressed());
         let done = self.group.close();
         self.setting.progress.settled_rows(done.rows);
         for (table, counts) in done.changes {
@@ -65,6 +66,7 @@ impl Applier {
             s.transactions += done.transactions;
             s.changes += done.total;
             s.deletes_missing += missing as i64;
+            s.suppressed += suppressed as i64;
         });
     }
 

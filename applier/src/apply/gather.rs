@@ -96,6 +96,7 @@ impl Applier {
         tracing::debug!("applying many changes at once");
         for (oid, way) in &mut self.batch.ways {
             if let (Way::Many(table), Some(target)) = (way, self.targets.get(oid)) {
+                self.session.act_for(target.peer(), &target.relation.table).await?;
                 table.send(&mut self.session, target.peer()).await?;
             }
         }
@@ -135,7 +136,7 @@ impl Applier {
         for kept in kept {
             match kept {
                 Kept::Row { relation, payload } => self.send(relation.oid, &relation, &Form::Whole, &payload).await.map(drop)?,
-                Kept::Sql { sql, table } => self.session.run(sql, Operation::Truncate, &table).await?,
+                Kept::Sql { sql, table, role } => self.send_truncate(sql, role.as_ref(), &table).await?,
             }
         }
         Ok(())

@@ -58,7 +58,12 @@ impl Group {
             Operation::Update | Operation::Upsert => 1,
             Operation::Delete => 2,
             Operation::Truncate => 3,
-            Operation::Many(_) | Operation::Position | Operation::Other => return,
+            Operation::Look { .. }
+            | Operation::Watched { .. }
+            | Operation::Many(_)
+            | Operation::Role
+            | Operation::Position
+            | Operation::Other => return,
         };
         self.changes.entry(table.clone()).or_default()[column] += 1;
         self.total += 1;

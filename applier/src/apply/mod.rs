@@ -13,6 +13,7 @@ mod commit;
 mod copies;
 mod gather;
 mod group;
+pub mod hold;
 mod incoming;
 pub mod marks;
 mod opening;

@@ -1,11 +1,13 @@
 //! A table of the peer, as far as applying changes to it needs to know.
 
+use std::sync::Arc;
+
 use pgrelay_core::{
     Error, Result,
     error::Kind,
     name::{TableName, quote_qualified},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio_postgres::Client;
 
 use crate::pg::server_error;
@@ -69,6 +71,11 @@ pub struct PeerTable {
     pub partitioned: bool,
     /// Triggers or rules run while changes are applied.
     pub watched: bool,
+    /// The owner, where changes are applied with his rights; none where they are with the applier's own.
+    #[serde(deserialize_with = "shared")]
+    pub acts_as: Option<Arc<str>>,
+    /// Constraint triggers that run at the end of the transaction, quoted.
+    pub deferred: Vec<String>,
     /// In the table's order.
     pub columns: Vec<Column>,
     /// The primary key first.
@@ -103,4 +110,8 @@ impl PeerTable {
     pub fn key_on(&self, columns: &[&str]) -> Option<&Key> {
         self.keys.iter().find(|k| k.columns.len() == columns.len() && k.columns.iter().all(|c| columns.contains(&c.name.as_str())))
     }
+}
+
+fn shared<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Arc<str>>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.map(Arc::from))
 }

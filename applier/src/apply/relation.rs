@@ -47,6 +47,7 @@ pub struct Relation {
 enum StatementKey {
     Insert,
     Delete,
+    Look { old_known: bool },
     Update { set: Vec<usize>, old_known: bool, replace: bool },
     Upsert { set: Vec<usize>, old_known: bool },
 }
@@ -119,6 +120,12 @@ impl Target {
     /// A DELETE of the row that `old` names.
     pub async fn delete(&mut self, session: &mut Session, payload: &Bytes, old: Tuple<'_>) -> Result<Ready> {
         self.ready(session, StatementKey::Delete, payload, Some(old), None).await
+    }
+
+    /// Looks for the row that a change is about, which has these values before and after; for tables where a change of no row says
+    /// nothing, since triggers or rules may have kept it away.
+    pub async fn look(&mut self, session: &mut Session, payload: &Bytes, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>) -> Result<Ready> {
+        self.ready(session, StatementKey::Look { old_known: old.is_some() }, payload, old, new).await
     }
 
     /// An UPDATE to `new`, and what it counts as; none when the change carries nothing to set.
@@ -194,6 +201,7 @@ impl Target {
             StatementKey::Insert if self.overwrites => shape.overwrite(),
             StatementKey::Insert => shape.insert(),
             StatementKey::Delete => shape.delete(),
+            StatementKey::Look { old_known } => shape.look(*old_known),
             StatementKey::Update { set, old_known, replace: false } => shape.update(set, *old_known),
             StatementKey::Update { set, old_known, replace: true } => shape.replace(set, *old_known),
             StatementKey::Upsert { set, old_known } => shape.upsert(set, *old_known),

@@ -100,6 +100,7 @@ impl Applier {
         self.target(relation).await?;
         let target = self.targets.get_mut(&oid).ok_or_else(outside)?;
         let session = &mut self.session;
+        session.act_for(target.peer(), &relation.table).await?;
         let (ready, operation) = match (pgoutput::decode(payload, false)?, form) {
             (Message::Update { new, .. }, Form::NewRow) if place::is_partial(new) => {
                 return Err(standing::start_over(&self.setting.peer, &self.setting.origin, &relation.table).await?);
@@ -116,11 +117,30 @@ impl Applier {
             }
             _ => return Err(outside()),
         };
-        if let Some(ready) = ready {
-            session.execute(ready.statement, ready.values, operation, &relation.table).await?;
-        }
+        let Some(ready) = ready else { return Ok(operation) };
+        let sent = match operation {
+            Operation::Insert if target.peer().watched => Operation::Watched { new: true },
+            Operation::Update | Operation::Delete if target.peer().watched => {
+                let (old, new) = rows(payload)?;
+                let look = target.look(session, payload, old, new).await?;
+                let needed = operation == Operation::Update;
+                session.execute(look.statement, look.values, Operation::Look { needed }, &relation.table).await?;
+                Operation::Watched { new: false }
+            }
+            as_it_is => as_it_is,
+        };
+        session.execute(ready.statement, ready.values, sent, &relation.table).await?;
         Ok(operation)
     }
+}
+
+/// The row before and after a change, as far as the message tells.
+fn rows(payload: &Bytes) -> Result<(Option<Tuple<'_>>, Option<Tuple<'_>>)> {
+    Ok(match pgoutput::decode(payload, false)? {
+        Message::Update { old, new, .. } => (old.map(|(_, old)| old), Some(new)),
+        Message::Delete { old, .. } => (Some(old), None),
+        _ => (None, None),
+    })
 }
 
 /// A table of the peer that has partitions where the source's has none: rows of partitions are not found by ONLY.

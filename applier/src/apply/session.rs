@@ -1,21 +1,27 @@
 //! The one session of the peer that applies changes: a transaction at a time, its statements pipelined.
 //!
-//! The session owns the task's replication origin, so no second applier can write at the same time, and what it writes is
-//! marked as pgrelay's. The position is a row of the peer that the same transaction writes. It is not the origin's own
+//! No second session can write at the same time (`hold`), and where the role may use replication origins, what it writes is marked
+//! as pgrelay's. The position is a row of the peer that the same transaction writes. It is not the origin's own
 //! progress: from PostgreSQL 16 on an aborted transaction moves that too (`RecordTransactionAbort`).
+//! What belongs to a table (its triggers, the functions of its CHECK constraints) runs with the rights of its owner: see `act_as`.
 //! Answers are awaited before COMMIT is sent: a surprise never gets committed.
 
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::FutureExt;
-use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName};
+use pgrelay_core::{
+    Error, Lsn, Result,
+    error::Kind,
+    name::{TableName, quote_ident},
+};
 use tokio_postgres::{
     Client, Statement,
     error::SqlState,
     types::{Format, IsNull, ToSql, Type, to_sql_checked},
 };
 
+use super::{hold, peer_table::PeerTable};
 use crate::pg::{Endpoint, connect, server_error};
 
 /// Statements whose answers are not read yet. More gains nothing once a round trip is covered.
@@ -93,10 +99,22 @@ pub enum Operation {
     Upsert,
     /// One row goes; none is counted, not an error.
     Delete,
+    /// Whether the row of the next change is there. `needed`: it must be.
+    Look {
+        /// An update must find it; a delete that does not is counted.
+        needed: bool,
+    },
+    /// One row changes, unless a trigger or rule of the peer keeps the change away.
+    Watched {
+        /// The row is not there before, so nobody has looked for it.
+        new: bool,
+    },
     /// Any number.
     Truncate,
     /// So many rows by one statement, neither more nor less.
     Many(u64),
+    /// Whose rights what follows has.
+    Role,
     /// The origin's position: exactly one row.
     Position,
     /// pgrelay's own bookkeeping.
@@ -115,25 +133,52 @@ struct InFlight {
 /// The apply session.
 pub struct Session {
     client: Arc<Client>,
-    setup: Statement,
+    /// Marks a transaction; none where the role may not use origins.
+    setup: Option<Statement>,
     in_flight: VecDeque<InFlight>,
     bytes: usize,
     deletes_missing: u64,
+    /// What the last look has found.
+    found: bool,
+    suppressed: u64,
+    /// The role that the session begins each transaction with.
+    own_role: String,
+    /// Another one that it has taken in the open transaction.
+    role: Option<Arc<str>>,
+    /// Constraint triggers of the tables changed in that role, which wait for the end of the transaction.
+    deferred: Vec<String>,
 }
 
 impl Session {
-    /// Connects and takes the origin, which is created when it is not there.
+    /// Connects and becomes the only session that applies the task's changes.
     ///
-    /// Errors: `Contention` while another session, perhaps one whose client is gone, holds the origin.
+    /// Errors: `Contention` while another session, perhaps one whose client is gone, is that.
     pub async fn open(peer: &Endpoint, origin: &str) -> Result<Session> {
         let name = format!("{origin} apply");
         // Set by name too, since a connection string may name another: an applier that comes later ends this session by it.
         let settings: Vec<(&str, &str)> = SETTINGS.into_iter().chain([("application_name", name.as_str())]).collect();
         let client = connect(peer, &name, &settings).await?;
-        take_origin(&client, origin).await?;
-        let setup = client.prepare("SELECT pg_catalog.pg_replication_origin_xact_setup($1, $2)").await;
-        let setup = setup.map_err(|e| server_error(e, "prepare the position"))?;
-        Ok(Session { client: Arc::new(client), setup, in_flight: VecDeque::new(), bytes: 0, deletes_missing: 0 })
+        let setup = match hold::take(&client, origin).await? {
+            true => {
+                let setup = client.prepare("SELECT pg_catalog.pg_replication_origin_xact_setup($1, $2)").await;
+                Some(setup.map_err(|e| server_error(e, "prepare the position"))?)
+            }
+            false => None,
+        };
+        let own_role = client.query_one("SELECT current_user::text", &[]).await;
+        let own_role = own_role.map_err(|e| server_error(e, "read the role on the peer"))?.get(0);
+        Ok(Session {
+            client: Arc::new(client),
+            setup,
+            in_flight: VecDeque::new(),
+            bytes: 0,
+            deletes_missing: 0,
+            found: false,
+            suppressed: 0,
+            own_role,
+            role: None,
+            deferred: vec![],
+        })
     }
 
     /// The connection, for reading the catalogs and preparing.
@@ -159,6 +204,44 @@ impl Session {
         self.push(Box::pin(answer), Operation::Other, table, 0).await
     }
 
+    /// What is prepared or sent from here on, up to the end of the transaction, has the rights of this role; none for the session's own.
+    ///
+    /// Nothing is sent where that is so already. The position and everything else of pgrelay's is written as the session's own role.
+    /// A ROLLBACK TO SAVEPOINT takes back a change of the role that came after the savepoint.
+    pub async fn act_as(&mut self, role: Option<&Arc<str>>, table: &Arc<TableName>) -> Result<()> {
+        let role = role.filter(|role| ***role != *self.own_role);
+        if role == self.role.as_ref() {
+            return Ok(());
+        }
+        let sql = match role {
+            Some(role) => format!("SET LOCAL ROLE {}", quote_ident(role)),
+            None => "RESET ROLE".to_owned(),
+        };
+        self.fire_deferred(table).await?;
+        self.role = role.cloned();
+        self.run(sql, Operation::Role, table).await
+    }
+
+    /// As `act_as`, for changes of a table: with its owner's rights where that can be.
+    pub async fn act_for(&mut self, peer: &PeerTable, table: &Arc<TableName>) -> Result<()> {
+        self.act_as(peer.acts_as.as_ref(), table).await?;
+        for name in &peer.deferred {
+            if !self.deferred.contains(name) {
+                self.deferred.push(name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Constraint triggers that wait for the end of the transaction run now: at COMMIT they would have other rights (before 18).
+    pub async fn fire_deferred(&mut self, table: &Arc<TableName>) -> Result<()> {
+        if self.deferred.is_empty() {
+            return Ok(());
+        }
+        let names = std::mem::take(&mut self.deferred).join(", ");
+        self.run(format!("SET CONSTRAINTS {names} IMMEDIATE; SET CONSTRAINTS {names} DEFERRED"), Operation::Other, table).await
+    }
+
     /// Sends one prepared change.
     pub async fn execute(&mut self, statement: Statement, values: Vec<Value>, operation: Operation, table: &Arc<TableName>) -> Result<()> {
         let client = self.client.clone();
@@ -179,12 +262,16 @@ impl Session {
     ///
     /// When this returns an error the transaction may or may not have been committed; the position on the peer tells.
     pub async fn commit(&mut self, end: Lsn, commit_ts: i64) -> Result<()> {
-        let (client, statement) = (self.client.clone(), self.setup.clone());
-        let values = [Value::Lsn(end), Value::Time(commit_ts)];
-        let position = Arc::new(TableName::new("pg_catalog", "pg_replication_origin"));
-        let answer = async move { client.execute_raw(&statement, values).await };
-        self.push(Box::pin(answer), Operation::Position, &position, 0).await?;
+        if let Some(statement) = self.setup.clone() {
+            let client = self.client.clone();
+            let values = [Value::Lsn(end), Value::Time(commit_ts)];
+            let position = Arc::new(TableName::new("pg_catalog", "pg_replication_origin"));
+            let answer = async move { client.execute_raw(&statement, values).await };
+            self.push(Box::pin(answer), Operation::Position, &position, 0).await?;
+        }
         self.settle().await?;
+        self.role = None;
+        self.deferred.clear();
         self.client.batch_execute("COMMIT").await.map_err(|e| server_error(e, "commit on the peer"))
     }
 
@@ -194,13 +281,19 @@ impl Session {
             // What went wrong is known; what followed it went wrong by it.
             let _ = answer.await;
         }
-        (self.bytes, self.deletes_missing) = (0, 0);
+        (self.bytes, self.deletes_missing, self.suppressed, self.role) = (0, 0, 0, None);
+        self.deferred.clear();
         self.client.batch_execute("ROLLBACK").await.map_err(|e| server_error(e, "roll back on the peer"))
     }
 
     /// Deletes that met no row since the last call.
     pub fn take_deletes_missing(&mut self) -> u64 {
         std::mem::take(&mut self.deletes_missing)
+    }
+
+    /// Changes that a trigger or rule has kept away since the last call.
+    pub fn take_suppressed(&mut self) -> u64 {
+        std::mem::take(&mut self.suppressed)
     }
 
     async fn push(&mut self, mut answer: Answer, operation: Operation, table: &Arc<TableName>, bytes: usize) -> Result<()> {
@@ -240,12 +333,16 @@ impl Session {
         let rows = result.map_err(|e| refused(e, operation, table))?;
         match (operation, rows) {
             (Operation::Delete, 0) => self.deletes_missing += 1,
+            (Operation::Look { needed: true }, 0) => return Err(missing(table)),
+            (Operation::Look { needed: false }, 0) => (self.found, self.deletes_missing) = (false, self.deletes_missing + 1),
+            (Operation::Look { .. }, _) => self.found = true,
+            (Operation::Watched { new }, 0) => self.suppressed += u64::from(new || self.found),
             (Operation::Many(expected), rows) if expected == rows => {}
             (Operation::Many(expected), rows) => {
                 return Err(Error::new(Kind::Conflict, format!("{expected} rows of table \"{table}\" were to change and {rows} did"))
                     .object(table.to_string()));
             }
-            (Operation::Truncate | Operation::Other, _) | (Operation::Upsert, 0) | (_, 1) => {}
+            (Operation::Truncate | Operation::Role | Operation::Other, _) | (Operation::Upsert, 0) | (_, 1) => {}
             (Operation::Update, 0) => return Err(missing(table)),
             (_, n) => {
                 return Err(Error::new(Kind::Internal, format!("a change of one row of table \"{table}\" touched {n} rows"))
@@ -256,32 +353,28 @@ impl Session {
     }
 }
 
-/// Creates an origin when it is missing and makes it the session's own.
-pub async fn take_origin(client: &Client, origin: &str) -> Result<()> {
-    let sql = "SELECT pg_catalog.pg_replication_origin_create($1) WHERE pg_catalog.pg_replication_origin_oid($1) IS NULL";
-    let created = client.execute(sql, &[&origin]).await;
-    if let Err(e) = created {
-        // Two sessions may come to create it at once; whoever loses finds it there.
-        if e.code() != Some(&SqlState::UNIQUE_VIOLATION) && e.code() != Some(&SqlState::DUPLICATE_OBJECT) {
-            return Err(server_error(e, "create a replication origin on the peer"));
-        }
-    }
-    let setup = client.execute("SELECT pg_catalog.pg_replication_origin_session_setup($1)", &[&origin]).await;
-    setup.map(drop).map_err(|e| server_error(e, "take the replication origin on the peer"))
-}
-
 fn refused(error: tokio_postgres::Error, operation: Operation, table: &TableName) -> Error {
+    let forbidden = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
     let collides = matches!(error.code(), Some(code) if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::EXCLUSION_VIOLATION);
     let word = match operation {
         Operation::Insert => "an insert",
         Operation::Update | Operation::Upsert => "an update",
         Operation::Delete => "a delete",
         Operation::Truncate => "a truncate",
+        Operation::Look { .. } | Operation::Watched { .. } => "a change",
         Operation::Many(_) => "changes",
+        Operation::Role => "the owner's role",
         Operation::Position | Operation::Other => "the position",
     };
     let constraint = error.as_db_error().and_then(|e| e.constraint().map(str::to_owned));
     let mut error = server_error(error, &format!("apply {word} to table \"{table}\"")).object(table.to_string());
+    if forbidden {
+        error.hint = Some(
+            "What belongs to a table runs with the rights of the table's owner, where the applier may take his role. \
+             Give him the right on the peer, then call pgrelay.resume_task()."
+                .to_owned(),
+        );
+    }
     if collides {
         error.kind = Kind::Conflict;
         error.message = format!("{word} collides with a row that table \"{table}\" of the peer holds");

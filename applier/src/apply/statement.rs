@@ -113,6 +113,13 @@ impl Shape<'_> {
         Built { sql, parameters }
     }
 
+    /// SELECT of the row that a change is about: its count says whether it is there.
+    pub fn look(&self, old_known: bool) -> Built {
+        let mut parameters = vec![];
+        let condition = self.condition(&mut parameters, old_known);
+        Built { sql: format!("SELECT FROM ONLY {} WHERE {condition}", self.table.quoted()), parameters }
+    }
+
     /// DELETE of the row that the old values name.
     pub fn delete(&self) -> Built {
         let mut parameters = vec![];
@@ -248,7 +255,14 @@ mod tests {
     #[test]
     fn statements_name_each_column_once_and_in_the_order_of_their_parameters() {
         let table = TableName::new("s", "t\"x");
-        let peer = PeerTable { partitioned: false, watched: false, columns: vec![column("b", false), column("a", false)], keys: vec![] };
+        let peer = PeerTable {
+            partitioned: false,
+            watched: false,
+            acts_as: None,
+            deferred: vec![],
+            columns: vec![column("b", false), column("a", false)],
+            keys: vec![],
+        };
         let columns = ["a".to_owned(), "b".to_owned()];
         let locate = Locate::Key(vec![(0, key("a"))]);
         let shape = Shape { table: &table, peer: &peer, columns: &columns, locate: &locate };
@@ -278,8 +292,14 @@ mod tests {
     #[test]
     fn replace_keeps_what_the_change_does_not_carry() {
         let table = TableName::new("s", "t");
-        let peer =
-            PeerTable { partitioned: false, watched: false, columns: vec![column("id", true), column("toasted", false)], keys: vec![] };
+        let peer = PeerTable {
+            partitioned: false,
+            watched: false,
+            acts_as: None,
+            deferred: vec![],
+            columns: vec![column("id", true), column("toasted", false)],
+            keys: vec![],
+        };
         let columns = ["id".to_owned(), "toasted".to_owned()];
         let locate = Locate::Key(vec![(0, key("id"))]);
         let shape = Shape { table: &table, peer: &peer, columns: &columns, locate: &locate };

@@ -8,6 +8,7 @@ use pgrelay_core::{Result, name::TableName};
 use super::{
     Applier,
     batch::Kept,
+    peer_table::PeerTable,
     relation::{Relation, Target},
     session::Operation,
     statement,
@@ -40,8 +41,9 @@ impl Applier {
         let restart_identity = restart_identity && !names.iter().any(|t| self.setting.kept.contains(*t));
         // Foreign keys come when every table streams, so before that nothing can cascade.
         let sql = statement::truncate(&names, cascade && self.tables.is_none(), restart_identity);
-        self.batch.keep(Kept::Sql { sql: sql.clone(), table: first.clone() }, false);
-        let sent = self.session.run(sql, Operation::Truncate, &first).await;
+        let role = self.common_owner(&now).await?;
+        self.batch.keep(Kept::Sql { sql: sql.clone(), table: first.clone(), role: role.clone() }, false);
+        let sent = self.send_truncate(sql, role.as_ref(), &first).await;
         self.or_again(sent).await?;
         for table in now {
             self.group.count(&table, Operation::Truncate);
@@ -55,9 +57,33 @@ impl Applier {
             (Form::Ranges(ranges), Some(key)) => statement::empty_ranges(table, &key.column, ranges),
             _ => statement::truncate(&[table], false, restart_identity && !self.setting.kept.contains(table.as_ref())),
         };
-        self.session.run(sql, Operation::Truncate, table).await?;
+        let role = self.common_owner(std::slice::from_ref(table)).await?;
+        self.send_truncate(sql, role.as_ref(), table).await?;
         self.group.count(table, Operation::Truncate);
         Ok(())
+    }
+
+    pub(super) async fn send_truncate(&mut self, sql: String, role: Option<&Arc<str>>, table: &Arc<TableName>) -> Result<()> {
+        // It would refuse to run while they wait.
+        self.session.fire_deferred(table).await?;
+        self.session.act_as(role, table).await?;
+        self.session.run(sql, Operation::Truncate, table).await
+    }
+
+    /// With whose rights one command changes all these tables: their owner's, where they have the same.
+    async fn common_owner(&mut self, tables: &[Arc<TableName>]) -> Result<Option<Arc<str>>> {
+        // The catalogs are not asked in a transaction that has failed.
+        self.session.settle().await?;
+        let mut owners = vec![];
+        for table in tables {
+            let known = self.targets.values().find(|t| t.relation.table == *table).map(|t| t.peer().acts_as.clone());
+            owners.push(match known {
+                Some(owner) => owner,
+                None => PeerTable::read(self.session.client(), table).await?.acts_as,
+            });
+        }
+        owners.dedup();
+        Ok(if owners.len() == 1 { owners.remove(0) } else { None })
     }
 
     /// A partitioned table has no rows of its own: TRUNCATE names its partitions too.

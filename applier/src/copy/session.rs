@@ -5,6 +5,7 @@ use pgrelay_core::Result;
 use tokio_postgres::Client;
 
 use super::Setting;
+use crate::apply::hold::MAY_USE_ORIGINS;
 use crate::pg::{connect, pipe::Session};
 
 /// Long values are compressed by lz4 where the server has it (since 14) and nobody has set anything else: pglz takes most of the time
@@ -22,12 +23,16 @@ pub async fn marks(s: &Setting, name: &str) -> Result<Client> {
     connect(&s.peer, name, &[("application_name", name)]).await
 }
 
-/// Writes rows, under an origin of its own: no trigger fires, and no stream sends them back.
+/// Writes rows: no trigger fires, and under an origin of its own, where the role may use one, no stream sends them back.
 pub async fn peer(s: &Setting, name: &str, number: u32) -> Result<Session> {
     // What a crash of the peer takes is taken with its mark, and is copied again (docs/apply.md).
     let settings = [("application_name", name), ("session_replication_role", "replica"), ("synchronous_commit", "off")];
     let mut session = Session::connect(&s.peer, name, &settings).await?;
     session.run(COMPRESSION, "choose how long values are compressed").await?;
+    let may = session.query(MAY_USE_ORIGINS, &[], "read the rights on the peer").await?;
+    if may.first().and_then(|row| row[0].as_deref()) != Some("t") {
+        return Ok(session);
+    }
     let origin = s.names.copy_origin(number);
     let create = "SELECT pg_catalog.pg_replication_origin_create($1) WHERE pg_catalog.pg_replication_origin_oid($1) IS NULL";
     let created = session.query(create, &[&origin], "create a replication origin on the peer").await;

@@ -42,6 +42,7 @@ pub async fn run(c: &Context, at_one_position: Option<watch::Receiver<bool>>) ->
         tables: HashMap::new(),
         lag: Lag::default(),
         missing_told: false,
+        suppressed_told: false,
         streams: at_one_position.is_some(),
         copy: CopySpeed::default(),
         failing: None,
@@ -74,6 +75,7 @@ struct Reporter<'a> {
     tables: HashMap<TableName, TableRow>,
     lag: Lag,
     missing_told: bool,
+    suppressed_told: bool,
     streams: bool,
     copy: CopySpeed,
     /// What was written last of tables that cannot be copied.
@@ -92,7 +94,7 @@ impl Reporter<'_> {
         let speed = passed.map(|[rows, bytes, ..]| [rows, bytes]);
         let left = if copying { self.copy.time_left(Instant::now(), &tables) } else { None };
         let now = progress.stream_now();
-        let now_missing = now.deletes_missing;
+        let (missing, suppressed) = (now.deletes_missing, now.suppressed);
         let lag = if streaming { Some(self.measure(source, &now).await?) } else { None };
         let objects = progress.objects();
         let row = ProgressRow {
@@ -118,7 +120,8 @@ impl Reporter<'_> {
             self.last = now;
             self.written = Some((Instant::now(), row));
         }
-        self.tell_missing(now_missing).await?;
+        self.tell_missing(missing).await?;
+        self.tell_suppressed(suppressed).await?;
         let Some(lag) = lag else { return Ok(()) };
         let state = if progress.schema_done() && lag.caught_up && lag.age < RUNNING_LAG { Actual::Running } else { Actual::CatchingUp };
         if self.c.state_now() != state { self.c.state(state, None).await } else { Ok(()) }
@@ -146,6 +149,17 @@ impl Reporter<'_> {
         let message = format!("{missing} or more deletes met no row on the peer");
         let hint = "The rows were gone already. Nothing but pgrelay should write to the peer's tables.";
         self.c.event(Event::new(Level::Warning, "delete_missing", message).hint(hint)).await
+    }
+
+    /// The peer then differs from the source, as whoever made its triggers wants it.
+    async fn tell_suppressed(&mut self, suppressed: i64) -> Result<()> {
+        if suppressed == 0 || self.suppressed_told {
+            return Ok(());
+        }
+        self.suppressed_told = true;
+        let message = format!("{suppressed} or more changes were kept away by triggers or rules of the peer");
+        let hint = "Triggers and rules that are ENABLE ALWAYS or REPLICA run while changes are applied; disable them if that is not meant.";
+        self.c.event(Event::new(Level::Warning, "changes_suppressed", message).hint(hint)).await
     }
 
     /// Positions alone move with every write of our own, so they are no news by themselves.

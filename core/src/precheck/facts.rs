@@ -419,6 +419,10 @@ pub struct PeerTableFacts {
     pub schema_usage: bool,
     /// Row security applies to the role.
     pub row_security_active: bool,
+    /// Unquoted.
+    pub owner: String,
+    /// The role may take the owner's role.
+    pub can_act: bool,
     /// Has pages on disk, so it may hold rows.
     pub has_pages: bool,
     /// Triggers ENABLE ALWAYS or REPLICA.

@@ -52,6 +52,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("peer_apply", rights::peer_apply),
     ("peer_origin_functions", rights::peer_origin_functions),
     ("peer_owners", rights::peer_owners),
+    ("peer_table_owners", rights::peer_table_owners),
     ("peer_row_security", rights::peer_row_security),
     ("replica_identity", tables::replica_identity),
     ("unlogged_tables", tables::unlogged_tables),

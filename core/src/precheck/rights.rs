@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Facts, OwnSchema, PEER, PeerFacts, SOURCE, TableFacts, error, objects, ok};
+use super::{Facts, OwnSchema, PEER, PeerFacts, SOURCE, TableFacts, error, objects, ok, warning};
 use crate::{
     finding::Finding,
     name::{quote_ident, quote_qualified},
@@ -133,6 +133,32 @@ pub(super) fn source_row_security(facts: &Facts, out: &mut Vec<Finding>) {
     out.extend(findings);
 }
 
+/// A note, not a warning: a role that has been granted just the tables is meant to work.
+pub(super) fn peer_table_owners(facts: &Facts, out: &mut Vec<Finding>) {
+    const ITEM: &str = "peer_table_owners";
+    let Ok(peer) = &facts.peer else { return };
+    // With the schema stage the role gives the tables to their owners, which takes the same right (`peer_owners`).
+    if !facts.options.stages.stream || facts.options.stages.schema {
+        return;
+    }
+    let role = &peer.server.role.name;
+    let there = peer.tables_by_name();
+    let found = facts.source.tables.iter().filter_map(|t| there.get(&(t.schema.as_str(), t.name.as_str())));
+    let mut others: BTreeMap<&str, usize> = BTreeMap::new();
+    found.filter(|t| !t.can_act).for_each(|t| *others.entry(t.owner.as_str()).or_default() += 1);
+    if others.is_empty() {
+        out.push(ok(ITEM, PEER, format!("role \"{role}\" may apply changes with the rights of the tables' owners")));
+    }
+    out.extend(others.iter().map(|(owner, tables)| Finding {
+        fix: Some(format!("GRANT {} TO {};", quote_ident(owner), quote_ident(role))),
+        ..ok(
+            ITEM,
+            format!("role {owner}"),
+            format!("triggers and functions of {tables} of its tables have the rights of \"{role}\" while changes are applied, not their owner's"),
+        )
+    }));
+}
+
 pub(super) fn peer_row_security(facts: &Facts, out: &mut Vec<Finding>) {
     const ITEM: &str = "peer_row_security";
     let Ok(peer) = &facts.peer else { return };
@@ -253,10 +279,14 @@ pub(super) fn peer_origin_functions(facts: &Facts, out: &mut Vec<Finding>) {
     out.push(if missing.is_empty() {
         ok(ITEM, PEER, format!("role \"{role}\" may use replication origins"))
     } else {
-        error(
+        warning(
             ITEM,
             PEER,
-            format!("role \"{role}\" may not call {} of the functions of replication origins, which keep the position", missing.len()),
+            format!(
+                "role \"{role}\" may not call {} of the functions of replication origins: what the task writes on the peer is not marked, \
+                 so another replication that begins there carries it on, and two-way replication is not possible",
+                missing.len()
+            ),
             format!("GRANT EXECUTE ON FUNCTION {} TO {};", missing.join(", "), quote_ident(role)),
         )
     });

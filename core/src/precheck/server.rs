@@ -174,7 +174,8 @@ pub(super) fn replication_origins(facts: &Facts, out: &mut Vec<Finding>) {
     let Ok(peer) = &facts.peer else { return };
     let stages = facts.options.stages;
     let needed = i64::from(stages.stream) + if stages.copy { i64::from(facts.options.copy_jobs) } else { 0 };
-    if needed == 0 {
+    // Who may not use origins does without.
+    if needed == 0 || peer.rights.functions.iter().any(|f| !f.execute) {
         return;
     }
     let of_copies = format!("{}_copy_", peer.own_origin);

@@ -1,10 +1,36 @@
 -- Shape of one table as changes are applied to it, NULL json when there is none. $1 schema, $2 table.
 -- Types are named without a type modifier: a cast to varchar(10) would cut a value instead of refusing it.
+-- acts_as: the owner, when the session may take his role and he may do what applying needs; then nothing that belongs to the table runs
+-- with more rights than his. Membership is the session user's, whatever role it has taken by now.
+-- deferred: constraint triggers that wait for the end of the transaction although the session replicates.
 -- Keys are unique, immediate, valid, complete indexes on plain columns, with the equality operator of each column's operator class.
 SELECT pg_catalog.json_build_object(
     'partitioned', c.relkind = 'p',
     'watched', EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND g.tgenabled IN ('A', 'R'))
         OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_enabled IN ('A', 'R')),
+    'acts_as', (
+        SELECT o.rolname
+        FROM pg_catalog.pg_roles o
+        WHERE o.oid = c.relowner
+          AND pg_catalog.pg_has_role(session_user, o.oid,
+              CASE WHEN pg_catalog.current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+          AND pg_catalog.has_schema_privilege(o.oid, n.oid, 'USAGE')
+          AND NOT EXISTS (
+              SELECT FROM pg_catalog.unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) p (name)
+              WHERE NOT pg_catalog.has_table_privilege(o.oid, c.oid, p.name))
+          AND NOT EXISTS (
+              SELECT FROM pg_catalog.pg_attribute a
+              JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                AND NOT pg_catalog.has_schema_privilege(o.oid, t.typnamespace, 'USAGE'))
+          -- The owner himself would see a part of the rows only.
+          AND NOT (c.relrowsecurity AND c.relforcerowsecurity AND NOT o.rolsuper AND NOT o.rolbypassrls)),
+    'deferred', (
+        SELECT coalesce(pg_catalog.json_agg(pg_catalog.format('%I.%I', kn.nspname, k.conname)), '[]')
+        FROM pg_catalog.pg_trigger g
+        JOIN pg_catalog.pg_constraint k ON k.oid = g.tgconstraint
+        JOIN pg_catalog.pg_namespace kn ON kn.oid = k.connamespace
+        WHERE g.tgrelid = c.oid AND g.tgenabled IN ('A', 'R') AND g.tginitdeferred),
     'columns', (
         SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
             'name', a.attname,

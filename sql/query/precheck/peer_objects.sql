@@ -60,6 +60,9 @@ SELECT pg_catalog.jsonb_build_object(
                     WHERE NOT pg_catalog.has_table_privilege(c.oid, p.name)),
                 'schema_usage', n.schema_usage,
                 'row_security_active', pg_catalog.row_security_active(c.oid),
+                'owner', pg_catalog.pg_get_userbyid(c.relowner),
+                'can_act', pg_catalog.pg_has_role(c.relowner,
+                    CASE WHEN pg_catalog.current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END),
                 'has_pages', c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) > 0,
                 'replica_triggers', coalesce(f.triggers, '[]')))
             FROM pg_catalog.pg_class c
