@@ -16,20 +16,27 @@ use crate::{
         pgoutput::{self, Message},
         replication::Frame,
     },
-    stream::receiver::Queued,
+    stream::receiver::Frames,
 };
 
 /// How often a fresh snapshot is taken while the slot waits for one.
 const SNAPSHOT_PERIOD: Duration = Duration::from_millis(300);
 
+/// A group that may wait for more is committed when nothing comes for so long.
+const QUIET: Duration = Duration::from_millis(10);
+
 impl Applier {
     /// Applies what comes until the stream must be read again.
-    pub async fn run(&mut self, frames: &mut mpsc::Receiver<Queued>, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
-        let ended = self.apply(frames, copies).await;
+    pub async fn run(&mut self, frames: &mut Frames, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
+        let flushing = self.flush.clone();
+        let ended = tokio::select! {
+            ended = self.apply(frames, copies) => ended,
+            failed = flushing.run() => failed.map(|never| match never {}),
+        };
         if std::mem::take(&mut self.rewind) { Ok(End::Rewind) } else { ended }
     }
 
-    async fn apply(&mut self, frames: &mut mpsc::Receiver<Queued>, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
+    async fn apply(&mut self, frames: &mut Frames, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
         self.relations.clear();
         self.targets.clear();
         self.batch.ways.clear();
@@ -52,21 +59,25 @@ impl Applier {
                         return Ok(end);
                     }
                 }
-                if self.group.is_full() || frames.is_empty() {
+                if self.group.is_full() || (frames.is_empty() && !self.group.may_wait()) {
                     self.commit_group().await?;
                 }
             }
+            if let Some(frame) = frames.ready() {
+                self.take(frame).await?;
+                continue;
+            }
             tokio::select! {
-                frame = frames.recv() => {
-                    let frame = frame.ok_or_else(|| Error::new(Kind::Connection, "the stream from the source ended"))?;
-                    self.take(frame.frame).await?;
-                }
+                more = frames.come() => if !more {
+                    return Err(Error::new(Kind::Connection, "the stream from the source ended"));
+                },
                 Some(message) = copies.recv(), if self.open.is_none() => {
                     self.commit_group().await?;
                     if let Some(end) = self.hear(message).await? {
                         return Ok(end);
                     }
                 }
+                _ = tokio::time::sleep(QUIET), if self.open.is_none() && self.group.is_open() => self.commit_group().await?,
                 _ = tick.tick(), if self.tables.is_some() && self.open.is_none() => self.look_again().await?,
             }
         }
@@ -93,7 +104,10 @@ impl Applier {
                 }
                 Ok(())
             }
-            Frame::Data { payload, .. } => self.message(payload).await,
+            Frame::Data { payload, sent, .. } => {
+                self.sent = sent;
+                self.message(payload).await
+            }
         }
     }
 
@@ -102,7 +116,9 @@ impl Applier {
             Message::Begin { final_lsn, commit_ts, xid } => {
                 let transaction = Transaction { xid: self.reference.widen(xid), commit: final_lsn };
                 self.open = Some(Open { transaction, commit_ts });
-                self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(commit_ts)));
+                if !self.group.is_open() {
+                    self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(commit_ts)));
+                }
             }
             Message::Commit { end_lsn, .. } => self.finish(end_lsn).await?,
             Message::Relation { oid, schema, name, replica_identity, columns, .. } => {
@@ -134,13 +150,13 @@ impl Applier {
         let applied = self.tables.is_some() || open.transaction.commit >= self.position;
         self.position = self.position.max(end);
         if self.group.is_open() {
-            self.group.transaction(end, open.commit_ts);
-        } else if applied {
+            self.group.transaction(end, open.commit_ts, self.sent);
+            return Ok(());
+        }
+        if applied {
             self.settle_position().await?;
         }
-        self.setting.progress.stream(|s| {
-            s.received = s.received.max(end);
-        });
+        self.setting.progress.stream(|s| s.received = s.received.max(end));
         Ok(())
     }
 }

@@ -29,6 +29,9 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// How often it is written though nothing has changed: each write is WAL on the source.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// How often it is told that sets of changes were applied again.
+const REPLAYED_EVERY: Duration = Duration::from_secs(60);
+
 /// `running` means less than this behind.
 const RUNNING_LAG: Duration = Duration::from_secs(5);
 
@@ -42,6 +45,7 @@ pub async fn run(c: &Context, at_one_position: Option<watch::Receiver<bool>>) ->
         tables: HashMap::new(),
         lag: Lag::default(),
         missing_told: false,
+        replayed_told: None,
         streams: at_one_position.is_some(),
         copy: CopySpeed::default(),
         passed: Speed::default(),
@@ -73,6 +77,8 @@ struct Reporter<'a> {
     tables: HashMap<TableName, TableRow>,
     lag: Lag,
     missing_told: bool,
+    /// How many had been applied again when that was told last, and when.
+    replayed_told: Option<(i64, Instant)>,
     streams: bool,
     copy: CopySpeed,
     /// Rows and bytes copied, rows and bytes applied, seconds in which a limit of the copy, of the stream was waited for.
@@ -89,6 +95,7 @@ impl Reporter<'_> {
         let left = if copying { self.copy.time_left(Instant::now(), &tables) } else { None };
         let now = progress.stream_now();
         let now_missing = now.deletes_missing;
+        self.tell_replayed(&now).await?;
         let lag = if streaming { Some(self.measure(source, &now).await?) } else { None };
         let objects = progress.objects();
         let row = ProgressRow {
@@ -129,6 +136,18 @@ impl Reporter<'_> {
         let message = format!("{missing} or more deletes met no row on the peer");
         let hint = "The rows were gone already. Nothing but pgrelay should write to the peer's tables.";
         self.c.event(Event::new(Level::Warning, "delete_missing", message).hint(hint)).await
+    }
+
+    /// Nothing is wrong, but it takes time: once more row by row.
+    async fn tell_replayed(&mut self, now: &StreamProgress) -> Result<()> {
+        let Some((object, reason)) = &now.surprise else { return Ok(()) };
+        if self.replayed_told.is_some_and(|(told, at)| told == now.replayed || at.elapsed() < REPLAYED_EVERY) {
+            return Ok(());
+        }
+        self.replayed_told = Some((now.replayed, Instant::now()));
+        let message = format!("{} groups of transactions were applied again row by row, the last since: {reason}", now.replayed);
+        let event = Event::new(Level::Info, "applied_row_by_row", message);
+        self.c.event(if let Some(object) = object { event.object(object.clone()) } else { event }).await
     }
 
     /// Positions alone move with every write of our own, so they are no news by themselves.
