@@ -98,8 +98,10 @@ pub struct StreamProgress {
     pub received: Lsn,
     /// Everything committed before is on the peer, once every table streams.
     pub applied: Option<Lsn>,
-    /// Written on the peer, with what was committed before.
+    /// A position in a commit that is on the peer's disk, with what was committed before.
     pub on_peer: Lsn,
+    /// Everything committed before is on the peer's disk, once every table streams.
+    pub flushed: Lsn,
     /// The source may forget what lies before.
     pub confirmed: Lsn,
     /// Source transactions applied.
@@ -112,6 +114,8 @@ pub struct StreamProgress {
     pub suppressed: i64,
     /// Groups of transactions that were applied again row by row.
     pub replayed: i64,
+    /// Why the last of them was: the table if it is known, and the reason, without values of rows.
+    pub surprise: Option<(Option<String>, String)>,
     /// Commit time, microseconds since 2000, of the oldest transaction that is being applied.
     pub applying_since: Option<i64>,
 }
@@ -183,11 +187,11 @@ impl Progress {
         self.stream.borrow().clone()
     }
 
-    /// Returns when everything committed before `lsn` is on the peer.
-    pub async fn applied(&self, lsn: Lsn) {
+    /// Returns when everything committed before `lsn` is on the peer, and on its disk.
+    pub async fn flushed(&self, lsn: Lsn) {
         let mut stream = self.stream.subscribe();
         // The sender lives as long as self, so waiting cannot fail.
-        let _ = stream.wait_for(|s| s.applied.is_some_and(|applied| applied >= lsn)).await;
+        let _ = stream.wait_for(|s| s.flushed >= lsn).await;
     }
 
     /// How many objects of the schema are made, of how many.
@@ -223,9 +227,9 @@ impl Progress {
         self.pending.store(0, Ordering::Relaxed);
     }
 
-    /// A change of a row was received.
-    pub fn received_row(&self) {
-        self.pending.fetch_add(1, Ordering::Relaxed);
+    /// Changes of rows were received.
+    pub fn received_rows(&self, rows: i64) {
+        self.pending.fetch_add(rows, Ordering::Relaxed);
     }
 
     /// Changes of rows are on the peer, or are left out.

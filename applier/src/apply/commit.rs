@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pgrelay_core::{Lsn, Result, name::TableName};
 
-use super::{Applier, session::Operation, standing, tables::Tables, task_row};
+use super::{Applier, session::Operation, standing, task_row};
 use crate::progress::TableState;
 
 impl Applier {
@@ -51,7 +51,7 @@ impl Applier {
     pub(super) fn written(&mut self, position: Lsn) {
         if self.tables.is_none() {
             self.on_peer = position;
-            self.setting.progress.stream(|s| s.on_peer = position);
+            self.flush.committed(position);
         }
     }
 
@@ -79,23 +79,29 @@ impl Applier {
             self.stand_at_one_position().await?;
         }
         let position = self.position;
-        let confirmed = self.tables.as_ref().and_then(Tables::hold).map_or(position, |hold| hold.min(position));
         self.passed.send_replace(position);
+        self.setting.progress.stream(|s| {
+            s.received = s.received.max(position);
+            s.applying_since = None;
+        });
+        match &self.tables {
+            Some(tables) => self.confirm(tables.hold().map_or(position, |hold| hold.min(position))),
+            None => {
+                self.setting.progress.stream(|s| s.applied = Some(s.applied.map_or(position, |a| a.max(position))));
+                self.flush.dealt_with(position);
+            }
+        }
+        Ok(())
+    }
+
+    /// The source may forget what lies before: commits have been waited for.
+    fn confirm(&self, confirmed: Lsn) {
         self.confirm.send_if_modified(|c| {
             let moved = *c < confirmed;
             *c = confirmed.max(*c);
             moved
         });
-        let one_position = self.tables.is_none();
-        self.setting.progress.stream(|s| {
-            s.received = s.received.max(position);
-            s.confirmed = s.confirmed.max(confirmed);
-            s.applying_since = None;
-            if one_position {
-                s.applied = Some(s.applied.map_or(position, |a| a.max(position)));
-            }
-        });
-        Ok(())
+        self.setting.progress.stream(|s| s.confirmed = s.confirmed.max(confirmed));
     }
 
     pub(super) async fn stand_at_one_position(&mut self) -> Result<()> {
@@ -103,6 +109,8 @@ impl Applier {
         self.session.begin(&task_row()).await?;
         self.session.run(standing::move_task(&self.setting.origin, self.position), Operation::Other, &task_row()).await?;
         self.session.commit(self.position, 0).await?;
+        // That commit was waited for: whatever the tables' own positions depend on is on the disk.
+        self.session.wait_no_more().await?;
         self.tables = None;
         self.written(self.position);
         self.setting.progress.every_table(|t| t.state = TableState::Ready);

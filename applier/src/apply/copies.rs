@@ -96,7 +96,7 @@ impl Applier {
             }
         }
         // The origin's position does not count yet; the time is that of nothing in particular.
-        self.group.transaction(last, 0);
+        self.group.transaction(last, 0, 0);
         self.commit_group().await
     }
 }

@@ -1,6 +1,6 @@
 //! Changes that are gathered and sent many at once, and sent again one by one after a surprise.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use pgrelay_core::{Lsn, Result, error::Kind};
@@ -20,7 +20,7 @@ impl Applier {
     /// wait anyway.
     pub(super) fn gathers(&self) -> bool {
         let again = self.open.as_ref().is_some_and(|open| open.transaction.commit < self.one_by_one_until);
-        self.tables.is_none() && self.batch.is_on() && !again
+        self.tables.is_none() && self.batch.is_on() && !again && !only_one_by_one()
     }
 
     pub(super) async fn gather(
@@ -120,7 +120,9 @@ impl Applier {
             done => return done,
         };
         tracing::info!(object = surprise.object, "applied row by row: {surprise}");
-        self.setting.progress.stream(|s| s.replayed += 1);
+        // What a server says may hold a value of the row.
+        let reason = if surprise.kind == Kind::Conflict { surprise.message.clone() } else { format!("SQLSTATE {}", surprise.sqlstate()) };
+        self.setting.progress.stream(|s| (s.replayed, s.surprise) = (s.replayed + 1, Some((surprise.object.clone(), reason))));
         self.batch.calm_down(surprise.object.as_deref());
         self.session.abandon().await?;
         self.forget_gathered();
@@ -141,4 +143,10 @@ impl Applier {
         }
         Ok(())
     }
+}
+
+/// For the test that compares the two ways to apply.
+fn only_one_by_one() -> bool {
+    static ASKED: LazyLock<bool> = LazyLock::new(|| cfg!(debug_assertions) && std::env::var_os("PGRELAY_ROW_BY_ROW").is_some());
+    *ASKED
 }

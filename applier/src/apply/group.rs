@@ -13,11 +13,15 @@ const ENOUGH: i64 = 10_000;
 /// The same by time: what a limit of the stream lets through shows on the peer soon, and not a group at a time.
 const LONG_ENOUGH: Duration = Duration::from_millis(200);
 
+/// A transaction that the source sends so long after its commit is part of a backlog.
+const LATE_MICROS: i64 = 100_000;
+
 /// What is in it so far.
 #[derive(Default)]
 pub struct Group {
     gate: Option<(OwnedMutexGuard<()>, Instant)>,
-    changes: HashMap<Arc<TableName>, [i64; 4]>,
+    /// By where the name lies in memory, which costs less than to compare names; a table may be there under two.
+    changes: HashMap<usize, (Arc<TableName>, [i64; 4])>,
     total: i64,
     rows: i64,
     transactions: i64,
@@ -25,12 +29,13 @@ pub struct Group {
     pub end: Lsn,
     /// Commit time of that.
     pub commit_ts: i64,
+    late: bool,
 }
 
 /// What was in it.
 pub struct Done {
     /// Inserts, updates, deletes, truncates of each table.
-    pub changes: HashMap<Arc<TableName>, [i64; 4]>,
+    pub changes: Vec<(Arc<TableName>, [i64; 4])>,
     /// All of them.
     pub total: i64,
     /// Changes of rows that the stream brought.
@@ -65,12 +70,13 @@ impl Group {
             | Operation::Position
             | Operation::Other => return,
         };
-        self.changes.entry(table.clone()).or_default()[column] += 1;
+        self.changes.entry(Arc::as_ptr(table).addr()).or_insert_with(|| (table.clone(), [0; 4])).1[column] += 1;
         self.total += 1;
     }
 
-    /// A source transaction ends.
-    pub fn transaction(&mut self, end: Lsn, commit_ts: i64) {
+    /// A source transaction ends, which the source has sent at `sent`. Both times are by the source's clock.
+    pub fn transaction(&mut self, end: Lsn, commit_ts: i64, sent: i64) {
+        self.late = sent.saturating_sub(commit_ts) > LATE_MICROS;
         self.end = end;
         self.commit_ts = commit_ts;
         self.transactions += 1;
@@ -81,14 +87,40 @@ impl Group {
         self.total >= ENOUGH || self.gate.as_ref().is_some_and(|(_, since)| since.elapsed() >= LONG_ENOUGH)
     }
 
+    /// Whether what comes next is worth waiting for a moment: the source has not come up with its own WAL, so more is on its way, and
+    /// nobody sees the moment.
+    pub fn may_wait(&self) -> bool {
+        self.is_open() && self.late
+    }
+
     /// Tables with changes in it.
     pub fn touched(&self) -> Vec<Arc<TableName>> {
-        self.changes.keys().cloned().collect()
+        self.changes.values().map(|(table, _)| table.clone()).collect()
     }
 
     /// The peer's transaction has ended.
     pub fn close(&mut self) -> Done {
         let done = std::mem::take(self);
-        Done { changes: done.changes, total: done.total, rows: done.rows, transactions: done.transactions }
+        Done { changes: done.changes.into_values().collect(), total: done.total, rows: done.rows, transactions: done.transactions }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_group_of_transactions_that_were_sent_late_may_wait_for_more() {
+        let gate = std::sync::Arc::new(tokio::sync::Mutex::new(()));
+        let mut group = Group::default();
+        group.open(gate.clone().try_lock_owned().expect("free"));
+        group.transaction(Lsn(8), 1_000_000, 1_000_000 + LATE_MICROS);
+        assert!(!group.may_wait(), "it was sent at once");
+        group.transaction(Lsn(16), 1_000_000, 1_000_001 + LATE_MICROS);
+        assert!(group.may_wait());
+        group.transaction(Lsn(24), 1_000_000, 0);
+        assert!(!group.may_wait(), "a source whose clock goes back has no backlog by it");
+        group.close();
+        assert!(!group.may_wait(), "nothing is open");
     }
 }

@@ -15,20 +15,27 @@ use crate::{
         pgoutput::{self, Message},
         replication::Frame,
     },
-    stream::receiver::{Mode, Queued},
+    stream::receiver::{Frames, Mode},
 };
 
 /// How often a fresh snapshot is taken while the slot waits for one.
 const SNAPSHOT_PERIOD: Duration = Duration::from_millis(300);
 
+/// A group that may wait for more is committed when nothing comes for so long.
+const QUIET: Duration = Duration::from_millis(10);
+
 impl Applier {
     /// Applies what comes until the stream must be read again; `mode` is how it is read now.
-    pub async fn run(&mut self, mode: Mode, frames: &mut mpsc::Receiver<Queued>, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
-        let ended = self.apply(mode, frames, copies).await;
+    pub async fn run(&mut self, mode: Mode, frames: &mut Frames, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
+        let flushing = self.flush.clone();
+        let ended = tokio::select! {
+            ended = self.apply(mode, frames, copies) => ended,
+            failed = flushing.run() => failed.map(|never| match never {}),
+        };
         if std::mem::take(&mut self.rewind) { Ok(End::Rewind) } else { ended }
     }
 
-    async fn apply(&mut self, mode: Mode, frames: &mut mpsc::Receiver<Queued>, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
+    async fn apply(&mut self, mode: Mode, frames: &mut Frames, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
         self.relations.clear();
         self.targets.clear();
         self.batch.ways.clear();
@@ -52,7 +59,7 @@ impl Applier {
                         return Ok(end);
                     }
                 }
-                if self.group.is_full() || frames.is_empty() {
+                if self.group.is_full() || (frames.is_empty() && !self.group.may_wait()) {
                     self.commit_group().await?;
                 }
                 if mode != self.mode() && !self.group.is_open() {
@@ -60,10 +67,21 @@ impl Applier {
                 }
             }
             let ahead_until = self.ahead_until();
+            // While tables are copied, what is beside the stream must not wait until nothing comes.
+            if (self.tables.is_none() || self.open.is_some())
+                && let Some(frame) = frames.ready()
+            {
+                self.take(frame).await?;
+                continue;
+            }
             tokio::select! {
-                frame = frames.recv() => {
-                    let frame = frame.ok_or_else(|| Error::new(Kind::Connection, "the stream from the source ended"))?;
-                    self.take(frame.frame).await?;
+                more = frames.come() => {
+                    if !more {
+                        return Err(Error::new(Kind::Connection, "the stream from the source ended"));
+                    }
+                    if let Some(frame) = frames.ready() {
+                        self.take(frame).await?;
+                    }
                 }
                 Some(message) = copies.recv(), if self.open.is_none() => {
                     self.commit_group().await?;
@@ -74,6 +92,9 @@ impl Applier {
                 // The time is not looked at where there is none.
                 _ = tokio::time::sleep_until(ahead_until.unwrap_or_else(Instant::now)), if ahead_until.is_some() => {
                     self.yield_to_others().await?;
+                }
+                _ = tokio::time::sleep(QUIET), if self.open.is_none() && self.group.is_open() && !self.streamed.is_ahead() => {
+                    self.commit_group().await?;
                 }
                 _ = tick.tick(), if self.tables.is_some() && self.open.is_none() => self.look_again().await?,
             }
@@ -101,8 +122,10 @@ impl Applier {
                 }
                 Ok(())
             }
-            Frame::Data { payload, wal_start, .. } if self.streamed.in_block() => self.take_in_block(payload, wal_start).await,
-            Frame::Data { payload, wal_start, .. } => self.message(payload, wal_start).await,
+            Frame::Data { payload, wal_start, sent, .. } => {
+                self.sent = sent;
+                if self.streamed.in_block() { self.take_in_block(payload, wal_start).await } else { self.message(payload, wal_start).await }
+            }
         }
     }
 
@@ -112,7 +135,9 @@ impl Applier {
                 self.yield_to_others().await?;
                 let transaction = Transaction { xid: self.reference.widen(xid), commit: final_lsn };
                 self.open = Some(Open { transaction, commit_ts });
-                self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(commit_ts)));
+                if !self.group.is_open() {
+                    self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(commit_ts)));
+                }
             }
             Message::Commit { end_lsn, .. } => self.finish(end_lsn).await?,
             Message::StreamStart { xid, first_segment } => self.block_begins(xid, first_segment, at).await?,
@@ -137,13 +162,13 @@ impl Applier {
         let applied = self.tables.is_some() || open.transaction.commit >= self.position;
         self.position = self.position.max(end);
         if self.group.is_open() {
-            self.group.transaction(end, open.commit_ts);
-        } else if applied {
+            self.group.transaction(end, open.commit_ts, self.sent);
+            return Ok(());
+        }
+        if applied {
             self.settle_position().await?;
         }
-        self.setting.progress.stream(|s| {
-            s.received = s.received.max(end);
-        });
+        self.setting.progress.stream(|s| s.received = s.received.max(end));
         Ok(())
     }
 }

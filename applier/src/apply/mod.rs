@@ -11,6 +11,7 @@ mod batch;
 mod bulk;
 mod commit;
 mod copies;
+mod flush;
 mod gather;
 mod group;
 pub mod hold;
@@ -42,6 +43,7 @@ use tokio_postgres::Client;
 
 use self::{
     batch::Batch,
+    flush::Flush,
     group::Group,
     relation::Target,
     relations::Relations,
@@ -134,6 +136,8 @@ pub struct Applier {
     /// Memory for changes of transactions in progress.
     copied: BytesMut,
     group: Group,
+    /// When the source sent what came last, by its clock.
+    sent: i64,
     batch: Batch,
     /// Transactions that commit before this go row by row: many at once has met a surprise in them.
     one_by_one_until: Lsn,
@@ -144,6 +148,7 @@ pub struct Applier {
     /// The task's one position as the peer has it.
     on_peer: Lsn,
     confirm: watch::Sender<Lsn>,
+    flush: Flush,
     passed: watch::Sender<Lsn>,
     one_position: watch::Sender<bool>,
     mixed: HashMap<TableName, Lsn>,

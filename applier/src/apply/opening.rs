@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::{
     Applier, Setting,
     batch::Batch,
+    flush::Flush,
     fresh_snapshot,
     group::Group,
     relations::Relations,
@@ -26,7 +27,7 @@ impl Applier {
     /// Errors: `ShapeChanged` when a table that was copied has another name now.
     pub async fn open(setting: Setting, known: HashMap<TableName, u32>) -> Result<Applier> {
         streamed::sweep();
-        let session = Session::open(&setting.peer, &setting.origin).await?;
+        let mut session = Session::open(&setting.peer, &setting.origin).await?;
         let Standing { one_position, position } = Standing::read(session.client(), &setting.origin).await?;
         if setting.at_least.is_some_and(|at| !one_position || position < at) {
             return Err(set_back());
@@ -65,7 +66,12 @@ impl Applier {
             setting.progress.every_table(|t| t.state = TableState::Ready);
             setting.progress.stream(|s| s.applied = Some(position));
         }
+        if one_position {
+            session.wait_no_more().await?;
+        }
         let reference = fresh_snapshot(&setting.source).await?;
+        let confirm = watch::Sender::new(Lsn(0));
+        let flush = Flush::open(&setting.peer, &setting.origin, confirm.clone(), setting.progress.clone()).await?;
         Ok(Applier {
             session,
             relations: Relations::default(),
@@ -77,12 +83,14 @@ impl Applier {
             streamed: Streamed::default(),
             copied: BytesMut::new(),
             group: Group::default(),
+            sent: 0,
             batch: Batch::default(),
             one_by_one_until: Lsn(0),
             rewind: false,
             position: if one_position { position } else { Lsn(0) },
             on_peer: position,
-            confirm: watch::Sender::new(Lsn(0)),
+            confirm,
+            flush,
             passed: watch::Sender::new(Lsn(0)),
             mixed,
             one_position: watch::Sender::new(one_position),

@@ -103,7 +103,12 @@ impl Target {
         if self.kept {
             return None;
         }
-        let key = if let Locate::Key(columns) = &self.locate { Some(columns.as_slice()) } else { None };
+        let key = match &self.locate {
+            Locate::Key(columns) => columns.as_slice(),
+            // Without a replica identity the source has only new rows to tell.
+            Locate::Image(columns) if columns.is_empty() => &[],
+            Locate::Image(_) => return None,
+        };
         bulk::Table::new(self.relation.clone(), &self.peer, key)
     }
 

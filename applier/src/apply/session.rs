@@ -9,12 +9,13 @@
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, SinkExt};
 use pgrelay_core::{
     Error, Lsn, Result,
     error::Kind,
     name::{TableName, quote_ident},
 };
+use tokio::task::JoinSet;
 use tokio_postgres::{
     Client, Statement,
     error::SqlState,
@@ -250,12 +251,42 @@ impl Session {
         self.push(Box::pin(answer), operation, table, bytes).await
     }
 
+    /// Sends rows to a prepared `COPY … FROM STDIN`.
+    pub async fn copy(&mut self, statement: Statement, rows: Bytes, operation: Operation, table: &Arc<TableName>) -> Result<()> {
+        let client = self.client.clone();
+        let bytes = rows.len();
+        let mut copying: Answer = Box::pin(async move {
+            let mut sink = Box::pin(client.copy_in(&statement).await?);
+            sink.send(rows).await?;
+            sink.as_mut().finish().await
+        });
+        // What is sent after it must stand behind it in the queue; from then on it goes on by itself, as statements do.
+        if let Some(result) = (&mut copying).now_or_never() {
+            return self.check(result, operation, table);
+        }
+        let mut copying = JoinSet::from_iter([copying]);
+        let answer = async move {
+            match copying.join_next().await {
+                Some(Ok(answer)) => answer,
+                Some(Err(ended)) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+                _ => std::future::pending().await,
+            }
+        };
+        self.push(Box::pin(answer), operation, table, bytes).await
+    }
+
     /// Sends a statement without parameters.
     pub async fn run(&mut self, sql: String, operation: Operation, table: &Arc<TableName>) -> Result<()> {
         let client = self.client.clone();
         let bytes = sql.len();
         let answer = async move { client.batch_execute(&sql).await.map(|()| 1) };
         self.push(Box::pin(answer), operation, table, bytes).await
+    }
+
+    /// From now on a commit returns before it is on the peer's disk.
+    pub async fn wait_no_more(&mut self) -> Result<()> {
+        let set = self.client.batch_execute("SET synchronous_commit = off").await;
+        set.map_err(|e| server_error(e, "set up the apply session"))
     }
 
     /// Puts the position into the transaction, waits for every answer, commits.

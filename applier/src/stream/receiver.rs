@@ -1,7 +1,7 @@
 //! Reads the replication connection and keeps it alive, whatever the apply is doing.
 //!
-//! Frames go to the applier through a bounded queue. When the queue is full nothing more is read, so the source slows
-//! down and memory stays bounded, but the status still goes out: the source never gives the connection up as dead.
+//! Frames go to the applier through a bounded queue, as many at once as have arrived. When the queue is full nothing more is read, so
+//! the source slows down and memory stays bounded, but the status still goes out: the source never gives the connection up as dead.
 //! The status confirms only what the applier says the peer has flushed.
 
 use std::{sync::Arc, time::Duration};
@@ -21,10 +21,16 @@ use crate::{
     progress::Progress,
 };
 
-/// Frames in the queue at most.
-const QUEUE_FRAMES: usize = 16 * 1024;
+/// Deliveries in the queue at most.
+const QUEUE: usize = 1024;
 
-/// Bytes in the queue at most; a larger frame passes alone.
+/// Frames of one delivery at most: enough that handing over does not count.
+const TOGETHER: usize = 256;
+
+/// Bytes from which on a delivery goes without waiting for more frames.
+const TOGETHER_BYTES: usize = 128 << 10;
+
+/// Bytes in the queue at most; what is larger passes alone.
 const QUEUE_BYTES: usize = 32 << 20;
 
 /// How often it is looked whether there is something to tell the source.
@@ -33,11 +39,47 @@ const STATUS_PERIOD: Duration = Duration::from_millis(100);
 /// The source hears from us at least this often, well below the smallest sensible `wal_sender_timeout`.
 const SILENCE_AT_MOST: Duration = Duration::from_secs(1);
 
-/// A frame, and its share of the queue while it waits.
-pub struct Queued {
-    /// What the source sent.
-    pub frame: Frame,
+/// Frames, and their share of the queue until the last of them is taken.
+struct Queued {
+    frames: std::vec::IntoIter<Frame>,
     _room: Option<OwnedSemaphorePermit>,
+}
+
+/// The receiver's end of the queue.
+pub struct Deliver {
+    queue: mpsc::Sender<Queued>,
+    room: Arc<Semaphore>,
+}
+
+/// The applier's end of the queue.
+pub struct Frames {
+    queue: mpsc::Receiver<Queued>,
+    now: Option<Queued>,
+}
+
+impl Frames {
+    /// The next frame, if it is there.
+    pub fn ready(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = self.now.as_mut().and_then(|now| now.frames.next()) {
+                return Some(frame);
+            }
+            self.now = Some(self.queue.try_recv().ok()?);
+        }
+    }
+
+    /// Returns when there may be a frame; false when none comes any more. Cancel-safe.
+    pub async fn come(&mut self) -> bool {
+        if self.is_empty() {
+            self.now = self.queue.recv().await;
+        }
+        self.now.is_some()
+    }
+
+    /// Whether nothing is there.
+    pub fn is_empty(&self) -> bool {
+        self.now.as_ref().is_none_or(|now| now.frames.len() == 0) && self.queue.is_empty()
+    }
 }
 
 /// What of the source's transactions is sent.
@@ -76,52 +118,60 @@ const IN_USE: &str = "55006";
 const IN_USE_AT_MOST: Duration = Duration::from_secs(10);
 
 /// The queue between receiver and applier.
-pub fn queue() -> (mpsc::Sender<Queued>, mpsc::Receiver<Queued>) {
-    mpsc::channel(QUEUE_FRAMES)
+pub fn queue() -> (Deliver, Frames) {
+    let (send, receive) = mpsc::channel(QUEUE);
+    (Deliver { queue: send, room: Arc::new(Semaphore::new(QUEUE_BYTES)) }, Frames { queue: receive, now: None })
 }
 
 /// Reads until the connection ends, which is an error, or the applier goes away, which is not: then the stream is ended in order.
 pub async fn receive(
     mut stream: Stream,
-    queue: mpsc::Sender<Queued>,
+    deliver: Deliver,
     confirmed: watch::Receiver<Lsn>,
     progress: Arc<Progress>,
 ) -> Result<()> {
-    forward(&mut stream, queue, confirmed, progress).await?;
+    forward(&mut stream, &deliver, confirmed, progress).await?;
     // One that the source is too busy to end is ended by whoever reads the slot next.
     let _ = stream.close().await;
     Ok(())
 }
 
-async fn forward(stream: &mut Stream, queue: mpsc::Sender<Queued>, confirmed: watch::Receiver<Lsn>, progress: Arc<Progress>) -> Result<()> {
-    let room = Arc::new(Semaphore::new(QUEUE_BYTES));
+async fn forward(stream: &mut Stream, deliver: &Deliver, confirmed: watch::Receiver<Lsn>, progress: Arc<Progress>) -> Result<()> {
     let mut period = tokio::time::interval(STATUS_PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut status = Status { confirmed, received: Lsn(0), told: (Lsn(0), Lsn(0)), at: Instant::now() };
     loop {
-        let frame = tokio::select! {
+        let first = tokio::select! {
             frame = stream.next() => frame?,
-            _ = queue.closed() => return Ok(()),
+            _ = deliver.queue.closed() => return Ok(()),
             _ = period.tick() => {
                 status.tell_news(stream).await?;
                 continue;
             }
         };
-        match &frame {
-            Frame::Data { wal_start, payload, .. } => {
-                status.received = status.received.max(*wal_start);
-                if pgoutput::is_row(payload) {
-                    progress.received_row();
+        let (mut frames, mut rows, mut bytes, mut asked) = (Vec::new(), 0, 0, false);
+        let (mut next, mut failed) = (Some(first), None);
+        while let Some(frame) = next {
+            match &frame {
+                Frame::Data { wal_start, payload, .. } => {
+                    status.received = status.received.max(*wal_start);
+                    rows += i64::from(pgoutput::is_row(payload));
+                    bytes += payload.len();
+                }
+                Frame::Keepalive { wal_end, reply_requested } => {
+                    status.received = status.received.max(*wal_end);
+                    asked |= *reply_requested;
                 }
             }
-            Frame::Keepalive { wal_end, reply_requested } => {
-                status.received = status.received.max(*wal_end);
-                if *reply_requested {
-                    status.tell(stream).await?;
-                }
-            }
+            frames.push(frame);
+            let enough = frames.len() >= TOGETHER || bytes >= TOGETHER_BYTES;
+            next = if enough { None } else { stream.arrived().unwrap_or_else(|e| failed.replace(e).and(None)) };
         }
-        let mut delivery = std::pin::pin!(deliver(frame, &queue, &room));
+        progress.received_rows(rows);
+        if asked {
+            status.tell(stream).await?;
+        }
+        let mut delivery = std::pin::pin!(deliver.send(frames, bytes));
         loop {
             tokio::select! {
                 delivered = &mut delivery => {
@@ -133,15 +183,19 @@ async fn forward(stream: &mut Stream, queue: mpsc::Sender<Queued>, confirmed: wa
                 _ = period.tick() => status.tell_news(stream).await?,
             }
         }
+        // What came before it is delivered.
+        if let Some(error) = failed {
+            return Err(error);
+        }
     }
 }
 
-async fn deliver(frame: Frame, queue: &mpsc::Sender<Queued>, room: &Arc<Semaphore>) -> bool {
-    let room = match &frame {
-        Frame::Data { payload, .. } => room.clone().acquire_many_owned(payload.len().min(QUEUE_BYTES) as u32).await.ok(),
-        Frame::Keepalive { .. } => None,
-    };
-    queue.send(Queued { frame, _room: room }).await.is_ok()
+impl Deliver {
+    /// Waits for room; false when nobody takes frames any more.
+    async fn send(&self, frames: Vec<Frame>, bytes: usize) -> bool {
+        let room = self.room.clone().acquire_many_owned(bytes.min(QUEUE_BYTES) as u32).await.ok();
+        self.queue.send(Queued { frames: frames.into_iter(), _room: room }).await.is_ok()
+    }
 }
 
 /// What the source has been told.

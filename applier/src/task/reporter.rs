@@ -29,6 +29,9 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// How often it is written though nothing has changed: each write is WAL on the source.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// How often it is told that sets of changes were applied again.
+const REPLAYED_EVERY: Duration = Duration::from_secs(60);
+
 /// `running` means less than this behind.
 const RUNNING_LAG: Duration = Duration::from_secs(5);
 
@@ -43,6 +46,7 @@ pub async fn run(c: &Context, at_one_position: Option<watch::Receiver<bool>>) ->
         lag: Lag::default(),
         missing_told: false,
         suppressed_told: false,
+        replayed_told: None,
         streams: at_one_position.is_some(),
         copy: CopySpeed::default(),
         failing: None,
@@ -76,6 +80,8 @@ struct Reporter<'a> {
     lag: Lag,
     missing_told: bool,
     suppressed_told: bool,
+    /// How many had been applied again when that was told last, and when.
+    replayed_told: Option<(i64, Instant)>,
     streams: bool,
     copy: CopySpeed,
     /// What was written last of tables that cannot be copied.
@@ -95,6 +101,7 @@ impl Reporter<'_> {
         let left = if copying { self.copy.time_left(Instant::now(), &tables) } else { None };
         let now = progress.stream_now();
         let (missing, suppressed) = (now.deletes_missing, now.suppressed);
+        self.tell_replayed(&now).await?;
         let lag = if streaming { Some(self.measure(source, &now).await?) } else { None };
         let objects = progress.objects();
         let row = ProgressRow {
@@ -127,7 +134,6 @@ impl Reporter<'_> {
         if self.c.state_now() != state { self.c.state(state, None).await } else { Ok(()) }
     }
 
-    /// Deletes that met no row change nothing, but say that somebody else has written on the peer.
     /// A table that cannot be copied stands in the task's status while the task goes on.
     async fn tell_failing(&mut self, progress: &Progress) -> Result<()> {
         let failing = progress.failing();
@@ -141,6 +147,7 @@ impl Reporter<'_> {
         Ok(())
     }
 
+    /// Deletes that met no row change nothing, but say that somebody else has written on the peer.
     async fn tell_missing(&mut self, missing: i64) -> Result<()> {
         if missing == 0 || self.missing_told {
             return Ok(());
@@ -160,6 +167,18 @@ impl Reporter<'_> {
         let message = format!("{suppressed} or more changes were kept away by triggers or rules of the peer");
         let hint = "Triggers and rules that are ENABLE ALWAYS or REPLICA run while changes are applied; disable them if that is not meant.";
         self.c.event(Event::new(Level::Warning, "changes_suppressed", message).hint(hint)).await
+    }
+
+    /// Nothing is wrong, but it takes time: once more row by row.
+    async fn tell_replayed(&mut self, now: &StreamProgress) -> Result<()> {
+        let Some((object, reason)) = &now.surprise else { return Ok(()) };
+        if self.replayed_told.is_some_and(|(told, at)| told == now.replayed || at.elapsed() < REPLAYED_EVERY) {
+            return Ok(());
+        }
+        self.replayed_told = Some((now.replayed, Instant::now()));
+        let message = format!("{} groups of transactions were applied again row by row, the last since: {reason}", now.replayed);
+        let event = Event::new(Level::Info, "applied_row_by_row", message);
+        self.c.event(if let Some(object) = object { event.object(object.clone()) } else { event }).await
     }
 
     /// Positions alone move with every write of our own, so they are no news by themselves.

@@ -60,7 +60,7 @@ async fn precheck(c: &Context) -> Result<()> {
 
 /// Waits for the position, then sets the sequences: they are read after everything that was asked for is there.
 async fn catch_up(c: &Context, request: &Request) -> Result<()> {
-    c.progress().applied(request.lsn).await;
+    c.progress().flushed(request.lsn).await;
     let (source, peer) = tokio::try_join!(c.source("sequences"), c.peer("sequences"))?;
     Positions::default().follow(&source, &peer, c).await
 }

@@ -30,7 +30,7 @@ async fn stream(cluster: &Cluster, setup: &str, options: &[(&str, &str)]) -> (Cl
 async fn data(stream: &mut Stream) -> Bytes {
     loop {
         match timeout(Duration::from_secs(60), stream.next()).await.expect("in time").expect("a frame") {
-            Frame::Data { payload, wal_start, wal_end } => {
+            Frame::Data { payload, wal_start, wal_end, .. } => {
                 assert!(wal_start <= wal_end);
                 return payload;
             }

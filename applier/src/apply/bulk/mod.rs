@@ -5,6 +5,7 @@
 //! as it must, and leaves everything else, and every surprise, to the other way.
 
 mod array;
+mod copy_text;
 pub mod net;
 mod statement;
 
@@ -16,6 +17,7 @@ use tokio_postgres::Statement;
 
 use self::{
     array::Array,
+    copy_text::CopyText,
     net::{Cell, Changes, Key, Net, Row, Unfit},
     statement::Shape,
 };
@@ -32,6 +34,9 @@ const ROWS: usize = 1000;
 /// Bytes of one statement.
 const BYTES: usize = 4 << 20;
 
+/// New rows from here on are worth the round trip that COPY takes.
+const WORTH_COPY: usize = 100;
+
 /// Types that have one text form for each value, so that equal keys are equal texts: `boolean`, `bytea`, `name`, `bigint`,
 /// `smallint`, `integer`, `text`, `oid`, `varchar`, `date`, `timestamp`, `timestamptz`, `uuid`.
 const ONE_FORM: [u32; 13] = [16, 17, 19, 20, 21, 23, 25, 26, 1043, 1082, 1114, 1184, 2950];
@@ -39,10 +44,13 @@ const ONE_FORM: [u32; 13] = [16, 17, 19, 20, 21, 23, 25, 26, 1043, 1082, 1114, 1
 /// How a table's changes are put together; only for tables that can be applied so.
 pub struct Table {
     relation: Arc<Relation>,
+    /// None where only new rows can come.
     key: Vec<(usize, KeyColumn)>,
     columns: Vec<String>,
     prepared: HashMap<Kind, Statement>,
     changes: Changes,
+    /// New rows of a table without a key, of which nothing can be told apart.
+    new: CopyText,
 }
 
 /// Rows that get values in the same columns.
@@ -52,23 +60,26 @@ type Fits<T> = std::result::Result<T, Unfit>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Kind {
+    Copy,
     Insert,
     Update(Vec<usize>),
     Delete,
 }
 
 impl Table {
-    /// None where the table's changes are applied one by one.
-    pub fn new(relation: Arc<Relation>, peer: &PeerTable, key: Option<&[(usize, KeyColumn)]>) -> Option<Table> {
-        let key = key?.to_vec();
+    /// None where the table's changes are applied one by one. `key`: by which rows are found; empty where only new rows can come.
+    pub fn new(relation: Arc<Relation>, peer: &PeerTable, key: &[(usize, KeyColumn)]) -> Option<Table> {
+        let key = key.to_vec();
         let columns: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();
         let one_form = |(n, k): &(usize, KeyColumn)| ONE_FORM.contains(&relation.columns[*n].type_oid) && k.deterministic;
         let is_key = |name: &str| key.iter().any(|(_, k)| k.name == name);
         // A row that is removed and comes again must be all that the peer has of it.
         let no_more = peer.columns.iter().filter(|c| !c.generated).all(|c| columns.contains(&c.name));
         let fixed = peer.columns.iter().all(|c| !c.identity_always || is_key(&c.name));
-        let fits = !key.is_empty() && key.iter().all(one_form) && no_more && fixed && !peer.watched && !peer.partitioned;
-        fits.then(|| Table { relation, key, columns, prepared: HashMap::new(), changes: Changes::default() })
+        let keyed = key.iter().all(one_form) && no_more && fixed;
+        let fits = !columns.is_empty() && (key.is_empty() || keyed) && !peer.watched && !peer.partitioned;
+        let (prepared, changes, new) = (HashMap::new(), Changes::default(), CopyText::default());
+        fits.then(|| Table { relation, key, columns, prepared, changes, new })
     }
 
     /// The description that it was made for.
@@ -87,10 +98,25 @@ impl Table {
     /// Forgets what was gathered.
     pub fn forget(&mut self) {
         self.changes = Changes::default();
+        self.new = CopyText::default();
+    }
+
+    fn add_new(&mut self, new: Tuple<'_>) -> Fits<()> {
+        if new.columns().any(|c| matches!(c, Column::UnchangedToast | Column::Binary(_))) {
+            return Err(Unfit);
+        }
+        for column in new.columns() {
+            self.new.push(if let Column::Text(text) = column { Some(text) } else { None });
+        }
+        self.new.end_row();
+        Ok(())
     }
 
     /// Adds a change; one that does not fit leaves everything as it was.
     pub fn add(&mut self, payload: &Bytes, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>, is_insert: bool) -> Fits<()> {
+        if self.key.is_empty() {
+            return if let (Some(new), true) = (new, is_insert) { self.add_new(new) } else { Err(Unfit) };
+        }
         match (old.map(|old| old.columns().collect::<Vec<_>>()), new) {
             (Some(old), None) => self.changes.delete(self.key_of(&old)?),
             (old, Some(new)) => {
@@ -133,7 +159,9 @@ impl Table {
         for (set, rows) in updates {
             self.update(session, peer, &set, &rows).await?;
         }
-        self.insert(session, peer, &inserts).await
+        self.insert(session, peer, &inserts).await?;
+        let new = self.new.take();
+        self.copy(session, peer, new).await
     }
 
     async fn delete(&mut self, session: &mut Session, peer: &PeerTable, keys: &[Key], there: bool) -> Result<()> {
@@ -158,6 +186,17 @@ impl Table {
     }
 
     async fn insert(&mut self, session: &mut Session, peer: &PeerTable, rows: &[Row]) -> Result<()> {
+        if rows.len() >= WORTH_COPY {
+            let mut text = CopyText::default();
+            for row in rows {
+                row.iter().for_each(|cell| text.push(if let Cell::Value(value) = cell { Some(value) } else { None }));
+                text.end_row();
+                if text.len() >= BYTES {
+                    self.copy(session, peer, text.take()).await?;
+                }
+            }
+            return self.copy(session, peer, text.take()).await;
+        }
         for part in parts(rows, |row| row) {
             let values = (0..self.columns.len()).map(|n| column(part.iter().map(|row| &row[n]))).collect();
             self.execute(session, peer, Kind::Insert, values, part.len()).await?;
@@ -173,12 +212,26 @@ impl Table {
         arrays.into_iter().map(|array| Value::Text(Some(array.finish()))).collect()
     }
 
+    async fn copy(&mut self, session: &mut Session, peer: &PeerTable, (text, rows): (Bytes, u64)) -> Result<()> {
+        if rows == 0 {
+            return Ok(());
+        }
+        let statement = self.prepare(session, peer, Kind::Copy).await?;
+        session.copy(statement, text, Operation::Many(rows), &self.relation.table).await
+    }
+
     async fn execute(&mut self, session: &mut Session, peer: &PeerTable, kind: Kind, values: Vec<Value>, rows: usize) -> Result<()> {
-        let statement = match self.prepared.get(&kind) {
+        let statement = self.prepare(session, peer, kind).await?;
+        session.execute(statement, values, Operation::Many(rows as u64), &self.relation.table).await
+    }
+
+    async fn prepare(&mut self, session: &mut Session, peer: &PeerTable, kind: Kind) -> Result<Statement> {
+        Ok(match self.prepared.get(&kind) {
             Some(statement) => statement.clone(),
             None => {
                 let shape = Shape { table: &self.relation.table, peer, columns: &self.columns, key: &self.key };
                 let sql = match &kind {
+                    Kind::Copy => shape.copy(),
                     Kind::Insert => shape.insert(),
                     Kind::Update(set) => shape.update(set),
                     Kind::Delete => shape.delete(),
@@ -187,8 +240,7 @@ impl Table {
                 self.prepared.insert(kind, statement.clone());
                 statement
             }
-        };
-        session.execute(statement, values, Operation::Many(rows as u64), &self.relation.table).await
+        })
     }
 }
 

@@ -53,6 +53,12 @@ impl Shape<'_> {
         format!("INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {unnest}")
     }
 
+    /// COPY of rows with all their columns.
+    pub fn copy(&self) -> String {
+        let names: Vec<String> = self.columns.iter().map(|c| quote_ident(c)).collect();
+        format!("COPY {} ({}) FROM STDIN", self.table.quoted(), names.join(", "))
+    }
+
     /// UPDATE of these columns; parameters are the key's columns, then these.
     pub fn update(&self, set: &[usize]) -> String {
         let columns: Vec<usize> = self.key.iter().map(|(n, _)| *n).chain(set.iter().copied()).collect();

@@ -20,7 +20,8 @@ const EPOCH: Duration = Duration::from_secs(946_684_800);
 #[derive(Debug, Clone)]
 pub enum Frame {
     /// A message of the output plugin, not copied: many small payloads share one piece of memory, which lives as long as any.
-    Data { wal_start: Lsn, wal_end: Lsn, payload: Bytes },
+    /// `sent`: when, by the server's clock, in microseconds since 2000.
+    Data { wal_start: Lsn, wal_end: Lsn, sent: i64, payload: Bytes },
     /// How far the server has come.
     Keepalive { wal_end: Lsn, reply_requested: bool },
 }
@@ -41,14 +42,20 @@ impl Stream {
     pub async fn next(&mut self) -> Result<Frame> {
         loop {
             let (tag, body) = self.link.message().await?;
-            match tag {
-                b'd' => return frame(body),
-                b'E' => return Err(ServerReport::parse(&body).into_error("the server ended the stream")),
-                b'c' | b'C' | b'Z' => return Err(Error::new(Kind::Connection, "the server ended the stream")),
-                b'N' | b'S' | b'A' => {}
-                _ => return Err(malformed("it does not belong into a stream")),
+            if let Some(frame) = streamed(tag, body)? {
+                return Ok(frame);
             }
         }
+    }
+
+    /// The next frame, if it has arrived in full.
+    pub fn arrived(&mut self) -> Result<Option<Frame>> {
+        while let Some((tag, body)) = self.link.arrived()? {
+            if let Some(frame) = streamed(tag, body)? {
+                return Ok(Some(frame));
+            }
+        }
+        Ok(None)
     }
 
     /// Says how far the receiver has come; `flushed` is what the slot is confirmed to. Cancel-safe (the message then goes out
@@ -87,14 +94,25 @@ impl Stream {
     }
 }
 
+/// The frame in a message, if there is one.
+fn streamed(tag: u8, body: Bytes) -> Result<Option<Frame>> {
+    match tag {
+        b'd' => frame(body).map(Some),
+        b'E' => Err(ServerReport::parse(&body).into_error("the server ended the stream")),
+        b'c' | b'C' | b'Z' => Err(Error::new(Kind::Connection, "the server ended the stream")),
+        b'N' | b'S' | b'A' => Ok(None),
+        _ => Err(malformed("it does not belong into a stream")),
+    }
+}
+
 fn frame(mut body: Bytes) -> Result<Frame> {
     let mut fields = Fields::new(&body);
     match fields.u8()? {
         b'w' => {
-            let (wal_start, wal_end, _sent) = (fields.lsn()?, fields.lsn()?, fields.i64()?);
+            let (wal_start, wal_end, sent) = (fields.lsn()?, fields.lsn()?, fields.i64()?);
             let header = body.len() - fields.rest().len();
             body.advance(header);
-            Ok(Frame::Data { wal_start, wal_end, payload: body })
+            Ok(Frame::Data { wal_start, wal_end, sent, payload: body })
         }
         b'k' => {
             let (wal_end, _sent, reply) = (fields.lsn()?, fields.i64()?, fields.u8()?);
