@@ -5,6 +5,7 @@
 pub mod applier;
 pub mod cluster;
 pub mod equal;
+pub mod left;
 pub mod load;
 pub mod package;
 pub mod pair;

@@ -30,6 +30,7 @@ impl Applier {
     }
 
     async fn apply(&mut self, frames: &mut mpsc::Receiver<Queued>, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
+        self.same_slot().await?;
         self.relations.clear();
         self.targets.clear();
         self.batch.ways.clear();
@@ -67,7 +68,7 @@ impl Applier {
                         return Ok(end);
                     }
                 }
-                _ = tick.tick(), if self.tables.is_some() && self.open.is_none() => self.look_again().await?,
+                _ = tick.tick(), if self.open.is_none() => self.look_again().await?,
             }
         }
     }

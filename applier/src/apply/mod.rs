@@ -20,6 +20,7 @@ pub mod peer_table;
 mod place;
 pub mod relation;
 pub mod row;
+mod same_slot;
 pub mod session;
 pub mod standing;
 pub mod statement;
@@ -33,7 +34,10 @@ use std::{
 };
 
 use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName, snapshot::Snapshot};
-use tokio::sync::{Mutex, oneshot, watch};
+use tokio::{
+    sync::{Mutex, oneshot, watch},
+    time::Instant,
+};
 use tokio_postgres::Client;
 
 use self::{
@@ -101,6 +105,8 @@ pub struct Setting {
     pub gate: Arc<Mutex<()>>,
     /// A position that the peer had reached before, when the source knows of one.
     pub at_least: Option<Lsn>,
+    /// The task's slot.
+    pub slot: String,
     /// A connection to the source for fresh snapshots.
     pub source: Arc<Client>,
     /// How fast changes may go to the peer.
@@ -131,8 +137,12 @@ pub struct Applier {
     rewind: bool,
     /// Everything the stream brought before is dealt with, or is under way in the peer's open transaction.
     position: Lsn,
-    /// The task's one position as the peer has it.
+    /// The position that stands on the peer; the slot is never confirmed past it.
     on_peer: Lsn,
+    /// When it was last moved without changes.
+    moved_at: Option<Instant>,
+    /// Nothing on the peer depends on the slot yet.
+    fresh: bool,
     confirm: watch::Sender<Lsn>,
     passed: watch::Sender<Lsn>,
     one_position: watch::Sender<bool>,

@@ -16,7 +16,10 @@ use tokio_postgres::{
     types::{Format, IsNull, ToSql, Type, to_sql_checked},
 };
 
-use crate::pg::{Endpoint, connect, server_error};
+use crate::{
+    crash::{self, Point},
+    pg::{Endpoint, connect, server_error},
+};
 
 /// Statements whose answers are not read yet. More gains nothing once a round trip is covered.
 const WINDOW: usize = 1000;
@@ -185,7 +188,8 @@ impl Session {
         let answer = async move { client.execute_raw(&statement, values).await };
         self.push(Box::pin(answer), Operation::Position, &position, 0).await?;
         self.settle().await?;
-        self.client.batch_execute("COMMIT").await.map_err(|e| server_error(e, "commit on the peer"))
+        let committed = crash::sent(Point::CommitSent, self.client.batch_execute("COMMIT")).await;
+        committed.map_err(|e| server_error(e, "commit on the peer"))
     }
 
     /// Rolls back whatever is under way; the session can be used again.

@@ -12,7 +12,10 @@ use super::{
     table::Copied,
     worker::is_of_the_table,
 };
-use crate::apply::CopyMessage;
+use crate::{
+    apply::CopyMessage,
+    crash::{self, Point},
+};
 
 /// Tables whose rows are in.
 pub struct Lot {
@@ -39,11 +42,13 @@ async fn build_and_tell(s: &Setting, builders: &Builders, lot: &Lot) -> Result<(
     match (lot.copied, lot.jobs.as_slice()) {
         (Copied::Mixed(at), [job]) => {
             build::keys(s, builders, &lot.jobs).await?;
+            crash::at(Point::IndexesBuilt);
             tell_done(s, &lot.jobs).await;
             build::rest(s, builders, job, at).await
         }
         _ => {
             build::all(s, builders, &lot.jobs).await?;
+            crash::at(Point::IndexesBuilt);
             tell_done(s, &lot.jobs).await;
             Ok(())
         }

@@ -47,6 +47,7 @@ pub use self::{
 };
 use crate::{
     apply::CopyMessage,
+    crash::{self, Point},
     pg::Endpoint,
     progress::Progress,
     store::{Event, Level, Store},
@@ -170,7 +171,9 @@ pub async fn run(setting: &Setting, jobs: Vec<Job>) -> Result<()> {
         }
     }
     let peer = session::marks(setting, &format!("{} copy", setting.names.origin)).await?;
-    fence::flush(&peer, &setting.names.origin).await
+    fence::flush(&peer, &setting.names.origin).await?;
+    crash::at(Point::CopyFlushed);
+    Ok(())
 }
 
 /// The error to end with when tables could not be copied.

@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use crate::{
+    crash::{self, Point},
     pg::{
         Endpoint, pgoutput,
         replication::{Connection, Frame, Stream},
@@ -76,6 +77,7 @@ pub async fn receive(
                 status.received = status.received.max(*wal_start);
                 if pgoutput::is_row(payload) {
                     progress.received_row();
+                    crash::at(Point::Received);
                 }
             }
             Frame::Keepalive { wal_end, reply_requested } => {
@@ -124,8 +126,13 @@ impl Status {
 
     async fn tell(&mut self, stream: &mut Stream) -> Result<()> {
         let flushed = *self.confirmed.borrow();
+        let is_later = self.told.1 < flushed;
         self.told = (self.received, flushed);
         self.at = Instant::now();
-        stream.send_status(self.received.max(flushed), flushed, flushed, false).await
+        stream.send_status(self.received.max(flushed), flushed, flushed, false).await?;
+        if is_later {
+            crash::at(Point::Confirmed);
+        }
+        Ok(())
     }
 }
