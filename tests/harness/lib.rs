@@ -10,6 +10,7 @@ pub mod load;
 pub mod package;
 pub mod pair;
 pub mod process;
+pub mod proxy;
 pub mod schema;
 pub mod seed;
 pub mod wait;
