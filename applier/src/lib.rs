@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod cli;
 pub mod copy;
+pub mod crash;
 pub mod pg;
 pub mod precheck;
 pub mod progress;

@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.task (
     position pg_lsn NOT NULL DEFAULT '0/0',
     post_data_done boolean NOT NULL DEFAULT false
 );
-COMMENT ON TABLE pgrelay_peer.task IS 'One row per task; task_key is the name of its replication origin. one_position: every table stands at position, which alone counts from here on and moves in the transactions that apply. The origin only marks what pgrelay wrote: from PostgreSQL 16 on an aborted transaction moves an origin too.';
+COMMENT ON TABLE pgrelay_peer.task IS 'One row per task; task_key is the name of its replication origin. one_position: every table stands at position, which alone counts from here on and moves in the transactions that apply. Before that position only says how far the slot may be confirmed; it is never confirmed past it, so a slot that begins later is not the one that the rows belong to. The origin only marks what pgrelay wrote: from PostgreSQL 16 on an aborted transaction moves an origin too.';
 
 CREATE TABLE IF NOT EXISTS pgrelay_peer.object (
     task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pgrelay_tests::Pair;
+use pgrelay_tests::left::{self, LEFT};
 use pgrelay_tests::pair::DB;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -17,19 +18,6 @@ const OBJECTS: &str = "
     INSERT INTO keyed SELECT n, 'v' FROM generate_series(1, 1000) n;
     INSERT INTO keyless SELECT generate_series(1, 1000);";
 
-/// What a task may have made on a server; nothing of it but the extension itself may be there before or after.
-const LEFT: &str = "
-    SELECT 'slot ' || slot_name FROM pg_replication_slots
-    UNION ALL SELECT 'publication ' || pubname FROM pg_publication
-    UNION ALL SELECT 'origin ' || roname FROM pg_replication_origin
-    UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname ~ '^pgrelay' AND nspname <> 'pgrelay'
-    UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger WHERE NOT tgisinternal
-    UNION ALL SELECT 'event trigger ' || evtname FROM pg_event_trigger WHERE evtname !~ '^pgrelay'
-    UNION ALL SELECT 'session ' || application_name FROM pg_stat_activity
-              WHERE application_name ~ 'pgrelay' AND datname = current_database() AND state <> 'idle'
-              AND pid <> pg_backend_pid() AND backend_type = 'walsender'
-    ORDER BY 1";
-
 const IDENTITIES: &str = "SELECT string_agg(relname || ' ' || relreplident::text, ', ' ORDER BY relname) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
 
 async fn running() -> (Pair, String) {
@@ -43,8 +31,7 @@ async fn running() -> (Pair, String) {
 }
 
 async fn assert_nothing_left(pair: &Pair, identities: &str) {
-    assert_eq!(pair.source.psql(DB, LEFT).await, "", "left on the source");
-    assert_eq!(pair.peer.psql(DB, LEFT).await, "", "left on the peer");
+    left::assert_nothing_left(pair).await;
     assert_eq!(pair.source.psql(DB, IDENTITIES).await, identities);
     assert_eq!(pair.peer.psql(DB, IDENTITIES).await, identities, "the peer's tables are like the source's");
     assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM keyed").await, "1000");
@@ -78,8 +65,7 @@ async fn stop_during_the_copy_leaves_nothing() {
     pair.wait_for_state("copying", MINUTE).await;
     pair.source.psql(DB, "SELECT pgrelay.stop_task('move')").await;
     pair.wait_for_state("stopped", MINUTE).await;
-    assert_eq!(pair.source.psql(DB, LEFT).await, "", "left on the source");
-    assert_eq!(pair.peer.psql(DB, LEFT).await, "", "left on the peer");
+    left::assert_nothing_left(&pair).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pgrelay_tests::pair::DB;
 use pgrelay_tests::wait::{run_for, wait_until};
-use pgrelay_tests::{Pair, Writers};
+use pgrelay_tests::{Pair, Seed, Writers};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const OPTIONS: &str = r#"{"keyless": "insert_only", "acknowledge_warnings": true, "copy_jobs": 1}"#;
@@ -80,4 +80,30 @@ async fn of_the_peer_during_the_copy() {
 #[tokio::test]
 async fn of_the_peer_during_the_stream() {
     restart(Side::Peer, "stream").await;
+}
+
+#[tokio::test]
+async fn of_the_peer_again_and_again_loses_no_change_that_was_confirmed() {
+    let mut seed = Seed::from_env();
+    let mut pair = Pair::start(OBJECTS).await;
+    // What is committed without waiting stays in memory for long, and is lost with the server.
+    pair.peer.psql("postgres", "ALTER SYSTEM SET wal_writer_delay = '10s'; SELECT pg_reload_conf()").await;
+    pair.start_task(OPTIONS).await;
+    pair.wait_for_state("running", 2 * MINUTE).await;
+    let writers = Writers::start(&pair.source.dsn(DB), 4, Duration::from_millis(20), WRITE);
+    for _ in 0..6 {
+        let client = pair.source_client().await;
+        let applied = "SELECT coalesce(sum(transactions_applied), 0)::bigint FROM pgrelay.task_status";
+        let before: i64 = client.query_one(applied, &[]).await.expect("transactions applied").get(0);
+        wait_until("transactions to be applied", MINUTE, async || {
+            let now: i64 = client.query_one(applied, &[]).await.map_err(|e| e.to_string())?.get(0);
+            if now > before { Ok(()) } else { Err(now.to_string()) }
+        })
+        .await;
+        run_for(seed.between(Duration::from_millis(1), Duration::from_millis(800))).await;
+        pair.peer.restart_immediate().await;
+    }
+    writers.stop().await;
+    pair.assert_equal_after_catchup(2 * MINUTE).await;
+    assert_eq!(pair.peer.psql(DB, "SELECT count(*) - count(DISTINCT n) FROM proof").await, "0", "rows applied twice");
 }

@@ -14,9 +14,9 @@ use crate::wait;
 pub struct Applier {
     source: String,
     args: Vec<String>,
-    env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     folder: TempFolder,
-    child: Option<Child>,
+    pub(crate) child: Option<Child>,
 }
 
 impl Applier {
@@ -78,6 +78,16 @@ impl Applier {
     pub fn restart(&mut self) {
         self.kill9();
         self.spawn();
+    }
+
+    /// SIGSTOP: it does nothing any more, and its connections stay open.
+    pub fn freeze(&self) {
+        signal(self.child.as_ref().expect("the applier does not run"), "STOP");
+    }
+
+    /// SIGCONT: it goes on with what it was doing.
+    pub fn thaw(&self) {
+        signal(self.child.as_ref().expect("the applier does not run"), "CONT");
     }
 
     /// Whether it runs.

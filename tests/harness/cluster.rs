@@ -160,6 +160,19 @@ impl Cluster {
         self.start_again().await;
     }
 
+    /// Keeps a copy of a stopped server's data folder.
+    pub fn save(&self) {
+        assert!(self.server.is_none(), "{} runs", self.name);
+        run(Command::new("cp").arg("-a").arg(self.folder.path().join("data")).arg(self.folder.path().join("saved")));
+    }
+
+    /// Puts the copy back in the place of a stopped server's data folder.
+    pub fn put_back(&self) {
+        assert!(self.server.is_none(), "{} runs", self.name);
+        std::fs::remove_dir_all(self.folder.path().join("data")).expect("remove the data folder");
+        std::fs::rename(self.folder.path().join("saved"), self.folder.path().join("data")).expect("put the data folder back");
+    }
+
     /// The last lines of the server's log.
     pub fn log_tail(&self) -> String {
         process::tail(&self.log(), 40)

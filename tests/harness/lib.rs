@@ -4,11 +4,15 @@
 
 pub mod applier;
 pub mod cluster;
+#[cfg(debug_assertions)]
+mod crash;
 pub mod equal;
+pub mod left;
 pub mod load;
 pub mod package;
 pub mod pair;
 pub mod process;
+pub mod proxy;
 pub mod schema;
 pub mod seed;
 pub mod wait;

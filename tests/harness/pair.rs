@@ -59,6 +59,15 @@ impl Pair {
         self.source.psql(DB, &sql).await;
     }
 
+    /// Drops the task and gives the peer an empty database: what comes next is a first start.
+    pub async fn renew(&self) {
+        self.source.psql(DB, &format!("SELECT pgrelay.drop_task('{TASK}')")).await;
+        let gone = "SELECT count(*)::text FROM pgrelay.task_status";
+        wait_for_value(&self.source_client().await, gone, "0", Duration::from_secs(120)).await;
+        self.peer.psql("postgres", &format!("DROP DATABASE {DB} WITH (FORCE)")).await;
+        self.peer.create_db(DB).await;
+    }
+
     /// Waits until the task is in a state. Panics at once when it has failed, unless that is waited for.
     pub async fn wait_for_state(&self, state: &str, deadline: Duration) {
         let sql =

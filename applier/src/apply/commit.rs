@@ -1,17 +1,25 @@
 //! The peer's transaction: begin, commit with its position, and how far the slot may go afterwards.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use pgrelay_core::{Lsn, Result, name::TableName};
+use tokio::time::Instant;
 
-use super::{Applier, session::Operation, standing, task_row};
-use crate::progress::TableState;
+use super::{Applier, session::Operation, standing, tables::Tables, task_row};
+use crate::{
+    crash::{self, Point},
+    progress::TableState,
+};
+
+/// How often the position is moved where there are no changes.
+const MOVE_EVERY: Duration = Duration::from_secs(1);
 
 impl Applier {
     pub(super) async fn open_group(&mut self, table: &Arc<TableName>) -> Result<()> {
         if !self.group.is_open() {
             self.group.open(self.setting.gate.clone().lock_owned().await);
             self.session.begin(table).await?;
+            crash::at(Point::GroupBegun);
         }
         Ok(())
     }
@@ -21,11 +29,13 @@ impl Applier {
             return Ok(());
         }
         self.send_gathered().await?;
+        crash::at(Point::ChangesSent);
         let committed = self.commit_position().await;
         if committed.is_err() {
             self.or_again(committed).await?;
             self.commit_position().await?;
         }
+        crash::at(Point::Committed);
         self.written(self.group.end);
         self.batch.end();
         self.count_up();
@@ -44,6 +54,7 @@ impl Applier {
             }
             None => self.session.run(standing::move_task(key, end), Operation::Other, &task_row()).await?,
         }
+        crash::at(Point::PositionSent);
         self.session.commit(self.group.end, self.group.commit_ts).await
     }
 
@@ -84,31 +95,48 @@ impl Applier {
             s.received = s.received.max(position);
             s.applying_since = None;
         });
-        match &self.tables {
-            Some(tables) => self.confirm(tables.hold().map_or(position, |hold| hold.min(position))),
-            None => {
-                self.setting.progress.stream(|s| s.applied = Some(s.applied.map_or(position, |a| a.max(position))));
-                self.flush.dealt_with(position);
-            }
+        let confirmed = self.tables.as_ref().and_then(Tables::hold).map_or(position, |hold| hold.min(position));
+        let confirmed = self.position_for(confirmed).await?;
+        if self.tables.is_some() {
+            self.confirm(confirmed);
+        } else {
+            self.setting.progress.stream(|s| s.applied = Some(s.applied.map_or(position, |a| a.max(position))));
+            self.flush.dealt_with(position);
         }
         Ok(())
     }
 
     /// The source may forget what lies before: commits have been waited for.
     fn confirm(&self, confirmed: Lsn) {
-        self.confirm.send_if_modified(|c| {
+        let moved = self.confirm.send_if_modified(|c| {
             let moved = *c < confirmed;
             *c = confirmed.max(*c);
             moved
         });
+        if moved {
+            crash::at(Point::MayConfirm);
+        }
         self.setting.progress.stream(|s| s.confirmed = s.confirmed.max(confirmed));
+    }
+
+    /// How far the slot may be confirmed when nothing else keeps it: not past what stands on the peer, which is moved now and then
+    /// where the source has nothing for it.
+    async fn position_for(&mut self, confirmed: Lsn) -> Result<Lsn> {
+        // Not into the open transaction of one that is applied ahead.
+        if confirmed > self.on_peer && !self.group.is_open() && self.moved_at.is_none_or(|at| at.elapsed() >= MOVE_EVERY) {
+            self.move_without_changes(confirmed).await?;
+            self.moved_at = Some(Instant::now());
+        }
+        Ok(confirmed.min(self.on_peer))
     }
 
     pub(super) async fn stand_at_one_position(&mut self) -> Result<()> {
         let _gate = self.setting.gate.clone().lock_owned().await;
         self.session.begin(&task_row()).await?;
         self.session.run(standing::move_task(&self.setting.origin, self.position), Operation::Other, &task_row()).await?;
+        crash::at(Point::OnePositionSent);
         self.session.commit(self.position, 0).await?;
+        crash::at(Point::OnePosition);
         // That commit was waited for: whatever the tables' own positions depend on is on the disk.
         self.session.wait_no_more().await?;
         self.tables = None;

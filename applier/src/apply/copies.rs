@@ -6,6 +6,7 @@ use pgrelay_core::{Error, Result, error::Kind, name::TableName};
 
 use super::{Applier, CopyMessage, End, tables::State, waiting::WaitingChange};
 use crate::{
+    crash::{self, Point},
     pg::pgoutput::{self, Message},
     progress::TableState,
 };
@@ -97,6 +98,9 @@ impl Applier {
         }
         // The origin's position does not count yet; the time is that of nothing in particular.
         self.group.transaction(last, 0, 0);
-        self.commit_group().await
+        crash::at(Point::WaitingSent);
+        self.commit_group().await?;
+        crash::at(Point::WaitingApplied);
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_postgres::Client;
 
 use crate::{
+    crash::{self, Point},
     pg::{Endpoint, connect, server_error},
     progress::Progress,
 };
@@ -44,10 +45,12 @@ pub struct Flush {
 
 impl Flush {
     /// Connects.
-    pub async fn open(peer: &Endpoint, origin: &str, confirm: watch::Sender<Lsn>, progress: Arc<Progress>) -> Result<Flush> {
+    ///
+    /// `on_peer` is the position that the peer has now.
+    pub async fn open(peer: &Endpoint, origin: &str, on_peer: Lsn, confirm: watch::Sender<Lsn>, progress: Arc<Progress>) -> Result<Flush> {
         let name = format!("{origin} flush");
         let client = connect(peer, &name, &[("application_name", &name), ("synchronous_commit", "on")]).await?;
-        Ok(Flush { client: Arc::new(client), dealt: watch::Sender::default(), confirm, progress })
+        Ok(Flush { client: Arc::new(client), dealt: watch::Sender::new(Dealt { on_peer, ..Dealt::default() }), confirm, progress })
     }
 
     /// The peer has committed a position.
@@ -68,9 +71,9 @@ impl Flush {
     pub async fn run(&self) -> Result<Infallible> {
         let mut dealt = self.dealt.subscribe();
         // What an earlier session has committed may not be on the disk either.
-        let (mut flushed, mut at) = (None, None::<Instant>);
+        let (mut flushed, mut at, mut told) = (None, None::<Instant>, Lsn(0));
         loop {
-            if dealt.wait_for(|d| d.position > *self.confirm.borrow() || flushed.is_some_and(|f| f != d.commits)).await.is_err() {
+            if dealt.wait_for(|d| d.position > told || flushed.is_some_and(|f| f != d.commits)).await.is_err() {
                 return Err(Error::new(Kind::Internal, "nobody applies any more"));
             }
             let mut now = *dealt.borrow_and_update();
@@ -83,18 +86,24 @@ impl Flush {
                 (flushed, at) = (Some(now.commits), Some(Instant::now()));
             }
             self.confirm(now);
+            told = now.position;
         }
     }
 
     fn confirm(&self, dealt: Dealt) {
-        self.confirm.send_if_modified(|c| {
-            let moved = *c < dealt.position;
-            *c = dealt.position.max(*c);
+        // Never past what stands there: see `same_slot`.
+        let confirmed = dealt.position.min(dealt.on_peer);
+        let moved = self.confirm.send_if_modified(|c| {
+            let moved = *c < confirmed;
+            *c = confirmed.max(*c);
             moved
         });
+        if moved {
+            crash::at(Point::MayConfirm);
+        }
         self.progress.stream(|s| {
             s.on_peer = s.on_peer.max(dealt.on_peer);
-            s.confirmed = s.confirmed.max(dealt.position);
+            s.confirmed = s.confirmed.max(confirmed);
             s.flushed = s.flushed.max(dealt.position);
         });
     }

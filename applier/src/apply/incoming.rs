@@ -36,6 +36,7 @@ impl Applier {
     }
 
     async fn apply(&mut self, mode: Mode, frames: &mut Frames, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
+        self.same_slot().await?;
         self.relations.clear();
         self.targets.clear();
         self.batch.ways.clear();
@@ -96,7 +97,7 @@ impl Applier {
                 _ = tokio::time::sleep(QUIET), if self.open.is_none() && self.group.is_open() && !self.streamed.is_ahead() => {
                     self.commit_group().await?;
                 }
-                _ = tick.tick(), if self.tables.is_some() && self.open.is_none() => self.look_again().await?,
+                _ = tick.tick(), if self.open.is_none() => self.look_again().await?,
             }
         }
     }

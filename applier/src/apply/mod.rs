@@ -23,6 +23,7 @@ mod place;
 pub mod relation;
 mod relations;
 pub mod row;
+mod same_slot;
 pub mod session;
 pub mod standing;
 pub mod statement;
@@ -38,7 +39,10 @@ use std::{
 
 use bytes::BytesMut;
 use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName, snapshot::Snapshot};
-use tokio::sync::{Mutex, oneshot, watch};
+use tokio::{
+    sync::{Mutex, oneshot, watch},
+    time::Instant,
+};
 use tokio_postgres::Client;
 
 use self::{
@@ -110,6 +114,8 @@ pub struct Setting {
     pub gate: Arc<Mutex<()>>,
     /// A position that the peer had reached before, when the source knows of one.
     pub at_least: Option<Lsn>,
+    /// The task's slot.
+    pub slot: String,
     /// A connection to the source for fresh snapshots.
     pub source: Arc<Client>,
     /// How fast changes may go to the peer.
@@ -145,8 +151,12 @@ pub struct Applier {
     rewind: bool,
     /// Everything the stream brought before is dealt with, or is under way in the peer's open transaction.
     position: Lsn,
-    /// The task's one position as the peer has it.
+    /// The position that stands on the peer; the slot is never confirmed past it.
     on_peer: Lsn,
+    /// When it was last moved without changes.
+    moved_at: Option<Instant>,
+    /// Nothing on the peer depends on the slot yet.
+    fresh: bool,
     confirm: watch::Sender<Lsn>,
     flush: Flush,
     passed: watch::Sender<Lsn>,

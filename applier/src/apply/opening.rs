@@ -32,12 +32,13 @@ impl Applier {
         if setting.at_least.is_some_and(|at| !one_position || position < at) {
             return Err(set_back());
         }
-        let (mut tables, mut mixed) = (Tables::default(), HashMap::new());
+        let (mut tables, mut mixed, mut fresh) = (Tables::default(), HashMap::new(), !one_position);
         for table in known.keys() {
             tables.add(table.clone(), State::Init, None);
         }
         let now: HashMap<u32, &TableName> = known.iter().map(|(table, oid)| (*oid, table)).collect();
         for copied in standing::copied(session.client(), &setting.origin).await? {
+            fresh = false;
             let Some(&name) = now.get(&copied.oid) else {
                 // A table that is gone from the source has no changes any more, unless another has taken its name.
                 let taken = known.get(&copied.table);
@@ -71,7 +72,7 @@ impl Applier {
         }
         let reference = fresh_snapshot(&setting.source).await?;
         let confirm = watch::Sender::new(Lsn(0));
-        let flush = Flush::open(&setting.peer, &setting.origin, confirm.clone(), setting.progress.clone()).await?;
+        let flush = Flush::open(&setting.peer, &setting.origin, position, confirm.clone(), setting.progress.clone()).await?;
         Ok(Applier {
             session,
             relations: Relations::default(),
@@ -89,6 +90,8 @@ impl Applier {
             rewind: false,
             position: if one_position { position } else { Lsn(0) },
             on_peer: position,
+            moved_at: None,
+            fresh,
             confirm,
             flush,
             passed: watch::Sender::new(Lsn(0)),

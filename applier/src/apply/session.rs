@@ -23,7 +23,10 @@ use tokio_postgres::{
 };
 
 use super::{hold, peer_table::PeerTable};
-use crate::pg::{Endpoint, connect, server_error};
+use crate::{
+    crash::{self, Point},
+    pg::{Endpoint, connect, server_error},
+};
 
 /// Statements whose answers are not read yet. More gains nothing once a round trip is covered.
 const WINDOW: usize = 1000;
@@ -303,7 +306,8 @@ impl Session {
         self.settle().await?;
         self.role = None;
         self.deferred.clear();
-        self.client.batch_execute("COMMIT").await.map_err(|e| server_error(e, "commit on the peer"))
+        let committed = crash::sent(Point::CommitSent, self.client.batch_execute("COMMIT")).await;
+        committed.map_err(|e| server_error(e, "commit on the peer"))
     }
 
     /// Rolls back whatever is under way; the session can be used again.

@@ -143,6 +143,11 @@ pub fn move_table(key: &str, table: &TableName, position: Lsn) -> String {
     )
 }
 
+/// Moves the task's position without anything else: the slot may be confirmed up to there.
+pub fn move_position(key: &str, position: Lsn) -> String {
+    format!("UPDATE pgrelay_peer.task SET position = '{position}' WHERE task_key = {}", quote_literal(key))
+}
+
 /// Moves the task's one position.
 pub fn move_task(key: &str, position: Lsn) -> String {
     format!("UPDATE pgrelay_peer.task SET one_position = true, position = '{position}' WHERE task_key = {}", quote_literal(key))

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     apply::CopyMessage,
+    crash::{self, Point},
     store::{Event, Level},
 };
 
@@ -62,11 +63,13 @@ async fn build_and_tell(s: &Setting, builders: &Builders, lot: &Lot) -> Result<(
     match (lot.copied, lot.jobs.as_slice()) {
         (Copied::Mixed(at), [job]) => {
             build::keys(s, builders, &lot.jobs).await?;
+            crash::at(Point::IndexesBuilt);
             tell_done(s, &lot.jobs).await;
             build::rest(s, builders, job, at).await
         }
         _ => {
             build::all(s, builders, &lot.jobs).await?;
+            crash::at(Point::IndexesBuilt);
             tell_done(s, &lot.jobs).await;
             Ok(())
         }

@@ -45,7 +45,14 @@ pub use self::{
     build::{Beside, unfinished as build_unfinished},
     fence::raise as begin,
 };
-use crate::{apply::CopyMessage, pg::Endpoint, progress::Progress, store::Store, throttle::Throttle};
+use crate::{
+    apply::CopyMessage,
+    crash::{self, Point},
+    pg::Endpoint,
+    progress::Progress,
+    store::Store,
+    throttle::Throttle,
+};
 
 /// One table to copy.
 #[derive(Debug, Clone)]
@@ -138,7 +145,9 @@ pub async fn run(setting: &Setting, jobs: Vec<Job>) -> Result<()> {
     let lots = lots::lots(jobs.into_iter().map(|job| (size(&job), job)).collect(), setting.workers() as usize);
     work(setting, lots).await?;
     let peer = session::marks(setting, &format!("{} copy", setting.names.origin)).await?;
-    fence::flush(&peer, &setting.names.origin).await
+    fence::flush(&peer, &setting.names.origin).await?;
+    crash::at(Point::CopyFlushed);
+    Ok(())
 }
 
 /// Copies each lot, by as many workers as the setting says at each moment.

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use super::{Setting, cut::Cut, cut::conditions, fence, flow, shape::Shape};
 use crate::{
     apply::tables::{Key, Seen},
+    crash::{self, Point},
     pg::pipe::Session,
 };
 
@@ -194,7 +195,9 @@ impl Split {
             poured.written,
             poured.bytes,
         );
+        crash::at(Point::ChunkWritten);
         peer.run(&mark, &doing).await?;
+        crash::at(Point::ChunkCommitted);
         s.progress.set_moved();
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::{
         standing,
         tables::Seen,
     },
+    crash::{self, Point},
     pg::{
         pipe::{Poured, Session, array},
         server_error,
@@ -76,6 +77,7 @@ pub async fn copy(hands: &mut Hands<'_>, jobs: &[Job]) -> Result<Option<Copied>>
         snapshot::end(hands.source).await?;
         return Ok(None);
     }
+    crash::at(Point::SnapshotTaken);
     let copied = match (cutting, lot.as_slice()) {
         (Some(cutting), [job]) if cutting.way != Way::Whole => in_chunks(hands, job, &seen, cutting).await?,
         _ => rows_of_all(hands, &lot, &seen).await?,
@@ -166,6 +168,7 @@ async fn in_chunks(hands: &mut Hands<'_>, job: &Job, seen: &Seen, cutting: Cutti
     split.work(s, hands.source, hands.peer).await;
     hands.board.close(&split);
     split.wait().await?;
+    crash::at(Point::ChunksThere);
     let doing = format!("write the mark of table \"{table}\" on the peer");
     fence::begin(s, hands.peer, &doing).await?;
     let (snapshot, below) = (seen.snapshot.to_string(), seen.visible_below.to_string());
@@ -174,6 +177,7 @@ async fn in_chunks(hands: &mut Hands<'_>, job: &Job, seen: &Seen, cutting: Cutti
         return Err(Error::new(Kind::Internal, format!("{doing}: its chunks are not {expected}")).object(table.to_string()));
     }
     hands.peer.run("COMMIT", &doing).await?;
+    crash::at(Point::ChunksMarked);
     s.progress.set_moved();
     Ok(if marks.is_some() { Copied::Mixed(seen.visible_below) } else { Copied::AtOnce })
 }
@@ -239,8 +243,11 @@ async fn rows_of_all(hands: &mut Hands<'_>, lot: &[&Job], seen: &Seen) -> Result
     let (schemas, names) = names(lot.iter().copied());
     let oids = array(lot.iter().map(|job| job.oid.to_string()));
     let params: [&str; 9] = [&s.names.origin, &snapshot, &below, &schemas, &names, &oids, &array(counts), &array(sizes), &array(kept)];
+    crash::at(Point::RowsWritten);
     peer.query(mark, &params, DOING).await?;
+    crash::at(Point::RowsMarked);
     peer.run("COMMIT", DOING).await?;
+    crash::at(Point::RowsCommitted);
     s.progress.set_moved();
     Ok(Copied::AtOnce)
 }

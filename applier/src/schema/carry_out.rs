@@ -14,7 +14,10 @@ use pgrelay_core::{
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, Transaction};
 
-use crate::pg::server_error;
+use crate::{
+    crash::{self, Point},
+    pg::server_error,
+};
 
 /// Items of one transaction: an fsync per item would take a minute for 3,000, and one transaction for all would hold
 /// thousands of locks (`max_locks_per_transaction`).
@@ -187,7 +190,10 @@ async fn make(peer: &mut Client, task_key: &str, steps: &[Step<'_>], flush: Flus
     let marks: Vec<&str> = steps.iter().map(|s| s.mark.as_str()).collect();
     let sql = "INSERT INTO pgrelay_peer.object (task_key, identity) SELECT $1, m FROM pg_catalog.unnest($2::text[]) m";
     transaction.execute(sql, &[&task_key, &marks]).await.map_err(|e| server_error(e, DOING))?;
-    transaction.commit().await.map_err(|e| server_error(e, DOING))
+    crash::at(Point::SchemaMaking);
+    transaction.commit().await.map_err(|e| server_error(e, DOING))?;
+    crash::at(Point::SchemaMade);
+    Ok(())
 }
 
 /// The first to fail is the one to name: those after it fail because of it.

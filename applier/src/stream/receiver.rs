@@ -14,6 +14,7 @@ use tokio::{
 
 use super::slot;
 use crate::{
+    crash::{self, Point},
     pg::{
         Endpoint, pgoutput,
         replication::{Connection, Frame, Stream},
@@ -124,12 +125,7 @@ pub fn queue() -> (Deliver, Frames) {
 }
 
 /// Reads until the connection ends, which is an error, or the applier goes away, which is not: then the stream is ended in order.
-pub async fn receive(
-    mut stream: Stream,
-    deliver: Deliver,
-    confirmed: watch::Receiver<Lsn>,
-    progress: Arc<Progress>,
-) -> Result<()> {
+pub async fn receive(mut stream: Stream, deliver: Deliver, confirmed: watch::Receiver<Lsn>, progress: Arc<Progress>) -> Result<()> {
     forward(&mut stream, &deliver, confirmed, progress).await?;
     // One that the source is too busy to end is ended by whoever reads the slot next.
     let _ = stream.close().await;
@@ -155,7 +151,10 @@ async fn forward(stream: &mut Stream, deliver: &Deliver, confirmed: watch::Recei
             match &frame {
                 Frame::Data { wal_start, payload, .. } => {
                     status.received = status.received.max(*wal_start);
-                    rows += i64::from(pgoutput::is_row(payload));
+                    if pgoutput::is_row(payload) {
+                        rows += 1;
+                        crash::at(Point::Received);
+                    }
                     bytes += payload.len();
                 }
                 Frame::Keepalive { wal_end, reply_requested } => {
@@ -214,8 +213,13 @@ impl Status {
 
     async fn tell(&mut self, stream: &mut Stream) -> Result<()> {
         let flushed = *self.confirmed.borrow();
+        let is_later = self.told.1 < flushed;
         self.told = (self.received, flushed);
         self.at = Instant::now();
-        stream.send_status(self.received.max(flushed), flushed, flushed, false).await
+        stream.send_status(self.received.max(flushed), flushed, flushed, false).await?;
+        if is_later {
+            crash::at(Point::Confirmed);
+        }
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 
 use super::{context::Context, sequences::Positions};
 use crate::{
+    crash::{self, Point},
     pg::server_error,
     store::{Event, Level},
     stream::{publication, slot},
@@ -35,9 +36,12 @@ pub async fn run(c: &Context) -> Result<()> {
     if !is_clone {
         // Not on a clone: a second try there must not take the missing slot for one that we have removed.
         c.begin_cleaning().await?;
+        crash::at(Point::CleaningBegun);
     }
     slot::remove(&source, &c.names).await?;
+    crash::at(Point::SlotRemoved);
     publication::remove(&source, c.row.id, &c.names).await?;
+    crash::at(Point::PublicationRemoved);
     match peer {
         None if is_clone && c.has_begun() => {
             leave(c, "This is not the source that the task was made on, or its slot is gone: another may work with the peer.").await
@@ -66,6 +70,7 @@ async fn clean_peer(peer: &mut Client, key: &str) -> Result<()> {
         let drop = format!("SELECT pg_catalog.pg_replication_origin_drop(roname) {origins}");
         peer.execute(&drop, &[&key]).await.map_err(failed)?;
     }
+    crash::at(Point::OriginsRemoved);
     let transaction = peer.transaction().await.map_err(failed)?;
     let there: bool =
         transaction.query_one("SELECT pg_catalog.to_regclass('pgrelay_peer.task') IS NOT NULL", &[]).await.map_err(failed)?.get(0);
@@ -81,7 +86,9 @@ async fn clean_peer(peer: &mut Client, key: &str) -> Result<()> {
             transaction.batch_execute("DROP SCHEMA pgrelay_peer CASCADE").await.map_err(failed)?;
         }
     }
-    transaction.commit().await.map_err(failed)
+    transaction.commit().await.map_err(failed)?;
+    crash::at(Point::PeerCleaned);
+    Ok(())
 }
 
 async fn leave(c: &Context, why: &str) -> Result<()> {

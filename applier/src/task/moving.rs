@@ -25,6 +25,7 @@ use super::{context::Context, large_objects, pipeline, reporter, sequences::Posi
 use crate::{
     apply::{Applier, CopyMessage, End, Setting as ApplySetting},
     copy::{self, Beside, Job, Setting as CopySetting, Snapshots},
+    crash::{self, Point},
     pg::{Endpoint, server_error},
     progress::{Progress, TableProgress, TableState},
     store::{Event, Level},
@@ -90,7 +91,9 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     };
     let all = publication::source_tables(&source).await?;
     publication::keep_identities(&source, c.row.id, &published, &all).await?;
+    crash::at(Point::PublicationMade);
     let needed = start_slot::take(c, &source).await?;
+    crash::at(Point::SlotMade);
     c.stage("copy").await?;
     let insert_only: HashSet<TableName> = published.iter().filter(|p| p.insert_only).map(|p| p.table.clone()).collect();
     let unlogged = selected.iter().filter(|t| !t.publishable && !t.partitioned).map(|t| (t.table.clone(), t.oid));
@@ -109,6 +112,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
         progress: c.progress(),
         gate: gate.clone(),
         at_least: c.store.peer_position(c.row.id).await?,
+        slot: c.names.slot.clone(),
         source: Arc::new(c.source("snapshots").await?),
         throttle: c.throttle.clone(),
     };
@@ -232,6 +236,7 @@ async fn finish_schema(
         let items: Vec<&Item> = plan.items.iter().filter(|i| i.when == When::AfterAll).collect();
         let mut peers = c.peers("schema", c.options().copy_jobs).await?;
         c.carry_out(&mut peers, &items, Some(&gate)).await?;
+        crash::at(Point::PostDataMade);
         pipeline::set_done(&peer, key, "post_data_done").await?;
         c.progress().set_moved();
         let message = format!("{} objects that follow the rows are on the peer", items.len());
@@ -247,6 +252,7 @@ async fn follow_sequences(c: &Context, source: &Client, peer: &Client) -> Result
     let mut positions = Positions::default();
     loop {
         positions.follow(source, peer, c).await?;
+        crash::at(Point::SequencesSet);
         tokio::time::sleep(SEQUENCES_EVERY).await;
     }
 }

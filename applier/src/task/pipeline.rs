@@ -17,6 +17,7 @@ use tokio_postgres::{Client, Transaction};
 use super::{cleanup, context::Context, keep, lacks, large_objects, moving, reporter};
 use crate::{
     apply,
+    crash::{self, Point},
     pg::server_error,
     precheck, schema,
     store::{Event, Level},
@@ -258,7 +259,9 @@ async fn begin_on_peer(c: &Context, peer: &mut Client, lacks: &Lacks, kept: &Kep
         lacks::write(&transaction, key, lacks).await?;
         keep::write(&transaction, key, kept).await?;
     }
-    transaction.commit().await.map_err(|e| server_error(e, doing))
+    transaction.commit().await.map_err(|e| server_error(e, doing))?;
+    crash::at(Point::PeerBegun);
+    Ok(())
 }
 
 /// A schema that somebody else has made under pgrelay's name could run his code, or tell positions that are not true.
@@ -290,6 +293,7 @@ async fn create_pre_data(c: &Context, peer: Client, plan: &Plan) -> Result<()> {
         vec![peer]
     };
     c.carry_out(&mut peers, &items, None).await?;
+    crash::at(Point::PreDataMade);
     set_done(&peers[0], &c.names.origin, "pre_data_done").await?;
     c.progress().set_moved();
     c.event(Event::new(Level::Info, "schema", format!("{} objects are on the peer", items.len()))).await

@@ -1,0 +1,111 @@
+//! Named points at which a test ends the process as kill -9 would: one between any two steps that a crash may part.
+//!
+//! Only in builds with debug assertions, as the tests use; a release build holds neither the names nor the calls.
+//! `PGRELAY_CRASH_AT=name` ends it where the name is passed first, `name:3` at the third time.
+//! tests/fault/crash_points.rs takes the names from `Point::ALL` and ends the applier at each.
+
+use futures_util::FutureExt;
+
+/// The variable that chooses a point.
+#[cfg(debug_assertions)]
+pub const VARIABLE: &str = "PGRELAY_CRASH_AT";
+
+macro_rules! points {
+    ($($point:ident $name:literal $meaning:literal)*) => {
+        /// A point in the life of a task.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Point {
+            $(#[doc = $meaning] $point,)*
+        }
+
+        #[cfg(debug_assertions)]
+        impl Point {
+            /// All of them, in the order in which a task comes to them.
+            pub const ALL: &[Point] = &[$(Point::$point,)*];
+
+            /// As the variable names it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Point::$point => $name,)*
+                }
+            }
+        }
+    };
+}
+
+points! {
+    PeerBegun "schema.begun" "The task's row is on the peer, nothing else is."
+    SchemaMaking "schema.making" "Objects are made in an open transaction."
+    SchemaMade "schema.made" "Objects are committed, with their marks."
+    PreDataMade "schema.pre_data" "All objects of before the rows are there, and the mark of that is not."
+    PublicationMade "slot.publication" "The publications are there, the slot is not."
+    SlotMade "slot.made" "The slot is there, and the source has not been told that the copy begins."
+    SnapshotTaken "copy.snapshot" "A snapshot is accepted, no row is copied."
+    RowsWritten "copy.rows" "Rows of whole tables are written, their marks are not."
+    RowsMarked "copy.marked" "Marks are written in the rows' transaction, which is open."
+    RowsCommitted "copy.committed" "Rows and marks are committed, nobody has been told."
+    ChunkWritten "copy.chunk.rows" "Rows of a chunk are written, its mark is not."
+    ChunkCommitted "copy.chunk.committed" "A chunk and its mark are committed."
+    ChunksThere "copy.chunks" "The last chunk is there, the table's mark is not."
+    ChunksMarked "copy.chunks.marked" "The mark of a table of chunks is committed."
+    IndexesBuilt "copy.indexes" "Keys and indexes of a table are built, the applier has not been told."
+    WaitingSent "waiting.sent" "What waited for a table is sent, its transaction is open."
+    WaitingApplied "waiting.applied" "What waited for a table is committed."
+    CopyFlushed "copy.flushed" "All rows are there and flushed."
+    OnePositionSent "one_position.sent" "That all tables stand at one position is written and not committed."
+    OnePosition "one_position.committed" "It is committed."
+    PostDataMade "schema.post_data" "All objects of after the rows are there, and the mark of that is not."
+    Received "stream.received" "A change has come from the source, nothing of it is done."
+    GroupBegun "stream.begun" "The peer's transaction is open, nothing is written in it."
+    ChangesSent "stream.changes" "All changes of the peer's transaction are sent, the position is not."
+    PositionSent "stream.position" "The position is written too."
+    CommitSent "stream.commit_sent" "COMMIT is sent, its answer is not read."
+    Committed "stream.committed" "COMMIT is answered, the slot may not move yet."
+    MayConfirm "stream.may_confirm" "The slot may move, the source has not been told."
+    Confirmed "stream.confirmed" "The source has been told."
+    SequencesSet "stream.sequences" "Sequences are set on the peer."
+    CleaningBegun "clean.begun" "The task only cleans from here on."
+    SlotRemoved "clean.slot" "The slot is gone, the publications are not."
+    PublicationRemoved "clean.publication" "The source is clean, the peer is not."
+    OriginsRemoved "clean.origins" "The origins are gone from the peer, the task's row is not."
+    PeerCleaned "clean.peer" "Both sides are clean, and the task has not been told."
+}
+
+/// Ends the process here when the test wants it.
+#[cfg(debug_assertions)]
+pub fn at(point: Point) {
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    };
+    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+    let wanted = WANTED.get_or_init(|| {
+        let value = std::env::var(VARIABLE).ok()?;
+        let (name, nth) = value.split_once(':').unwrap_or((&value, "1"));
+        Some((name.to_owned(), nth.parse().unwrap_or(1)))
+    });
+    if let Some((name, nth)) = wanted
+        && name == point.name()
+        && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *nth
+    {
+        eprintln!("crashed at {name}");
+        std::process::abort();
+    }
+}
+
+/// Sends a request, and ends the process before its answer when the test wants it: the server may have got it, or not.
+pub async fn sent<T>(point: Point, request: impl Future<Output = T>) -> T {
+    let mut request = std::pin::pin!(request);
+    // The first poll is what sends it.
+    if let Some(answer) = (&mut request).now_or_never() {
+        return answer;
+    }
+    at(point);
+    request.await
+}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn at(_: Point) {}

@@ -1,0 +1,179 @@
+//! The applier ends itself at each of its named points, under load: afterwards both sides are equal, and each row is there once.
+//! A release build has no points, so there is nothing to test with one.
+#![cfg(debug_assertions)]
+
+use std::time::Duration;
+
+use pgrelay_applier::crash::Point;
+use pgrelay_tests::left::assert_nothing_left;
+use pgrelay_tests::pair::DB;
+use pgrelay_tests::wait::wait_until;
+use pgrelay_tests::{Pair, Seed, Writers};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
+const OPTIONS: &str = r#"{"keyless": "insert_only", "acknowledge_warnings": true, "copy_chunk_mb": 1}"#;
+
+/// Something for every step: a table in chunks by key and one by pages, small ones, one whose index takes so long that changes wait,
+/// a foreign key and a view for after the rows, and a table without a key whose rows show what comes twice.
+const OBJECTS: &str = "
+    CREATE SEQUENCE counter;
+    CREATE TABLE proof (n bigint NOT NULL);
+    CREATE TABLE total (id int PRIMARY KEY, n bigint NOT NULL);
+    INSERT INTO total SELECT n, 0 FROM generate_series(1, 20) n;
+    CREATE TABLE big (id bigserial PRIMARY KEY, filler text, parent int REFERENCES total);
+    INSERT INTO big (filler, parent) SELECT repeat(md5(n::text), 8), n % 20 + 1 FROM generate_series(1, 12000) n;
+    CREATE INDEX ON big (parent);
+    CREATE TABLE pages (filler text);
+    INSERT INTO pages SELECT repeat(md5(n::text), 8) FROM generate_series(1, 12000) n;
+    CREATE FUNCTION slowly(x int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.02); RETURN x; END';
+    CREATE TABLE slow (id int PRIMARY KEY, n bigint NOT NULL, v int);
+    INSERT INTO slow SELECT n, 0, n FROM generate_series(1, 20) n;
+    CREATE VIEW sums AS SELECT sum(n) AS n FROM total;";
+
+/// Made when the rows are there: on the source it shall not cost the time.
+const SLOW_INDEX: &str = "CREATE INDEX ON slow (slowly(v))";
+
+const WRITE: &str = "INSERT INTO proof VALUES (nextval('counter'));
+    UPDATE total SET n = n + 1 WHERE id = 1 + (random() * 19)::int;
+    UPDATE slow SET n = n + 1 WHERE id = 1 + (random() * 19)::int;
+    INSERT INTO pages VALUES ('new');
+    UPDATE big SET filler = 'changed' WHERE id = 1 + (random() * 10000)::int;
+    INSERT INTO big (filler, parent) VALUES ('new', 1);";
+
+/// The points whose names begin with one of these.
+fn points(prefixes: &[&str]) -> Vec<Point> {
+    Point::ALL.iter().copied().filter(|p| prefixes.iter().any(|prefix| p.name().starts_with(prefix))).collect()
+}
+
+/// The tests below, by what the points they take begin with.
+const TESTED: [&[&str]; 4] = [&["schema.", "slot."], &["copy."], &["waiting.", "one_position.", "clean."], &["stream."]];
+
+/// The applier may come by a point several times before it matters: at which of so many it ends.
+fn most(point: Point) -> u64 {
+    match point {
+        Point::SchemaMaking | Point::SchemaMade | Point::ChunkWritten | Point::ChunkCommitted => 3,
+        Point::SequencesSet => 1,
+        _ if point.name().starts_with("stream.") => 8,
+        _ => 1,
+    }
+}
+
+fn writers(pair: &Pair) -> Writers {
+    Writers::start(&pair.source.dsn(DB), 4, Duration::from_millis(80), WRITE)
+}
+
+async fn assert_equal_and_once(pair: &Pair, point: Point) {
+    println!("equal after {}?", point.name());
+    pair.assert_equal_after_catchup(LONG).await;
+    let twice = pair.peer.psql(DB, "SELECT count(*) - count(DISTINCT n) FROM proof").await;
+    assert_eq!(twice, "0", "rows applied twice after a crash at {}", point.name());
+}
+
+async fn pair() -> Pair {
+    let pair = Pair::start(OBJECTS).await;
+    pair.source.psql(DB, SLOW_INDEX).await;
+    pair
+}
+
+/// Each point in a task of its own, which begins with it.
+async fn from_the_start(points: Vec<Point>) {
+    let mut seed = Seed::from_env();
+    let mut pair = pair().await;
+    for (at, point) in points.into_iter().enumerate() {
+        if at > 0 {
+            pair.renew().await;
+        }
+        pair.applier.restart_to_crash_at(point, 1 + seed.below(most(point)));
+        let writers = writers(&pair);
+        pair.start_task(OPTIONS).await;
+        pair.applier.wait_for_crash(point, LONG).await;
+        go_on(&mut pair, writers).await;
+        assert_equal_and_once(&pair, point).await;
+    }
+}
+
+/// The next applier begins while the load goes on.
+async fn go_on(pair: &mut Pair, writers: Writers) {
+    pair.applier.restart();
+    let at = writers.committed();
+    wait_until("the application to go on", MINUTE, async || {
+        if writers.committed() > at + 20 { Ok(()) } else { Err(writers.committed().to_string()) }
+    })
+    .await;
+    writers.stop().await;
+}
+
+#[test]
+fn no_point_is_left_out() {
+    let tested: Vec<Point> = TESTED.iter().flat_map(|prefixes| points(prefixes)).collect();
+    let forgotten: Vec<&Point> = Point::ALL.iter().filter(|p| !tested.contains(p)).collect();
+    assert!(forgotten.is_empty() && tested.len() == Point::ALL.len(), "{forgotten:?}");
+}
+
+#[tokio::test]
+async fn while_the_schema_and_the_slot_are_made() {
+    from_the_start(points(TESTED[0])).await;
+}
+
+#[tokio::test]
+async fn while_rows_are_copied_and_indexes_built() {
+    from_the_start(points(TESTED[1])).await;
+}
+
+#[tokio::test]
+async fn while_tables_come_to_one_position() {
+    from_the_start(points(&["waiting.", "one_position."])).await;
+}
+
+#[tokio::test]
+async fn while_streaming() {
+    let mut seed = Seed::from_env();
+    let mut pair = pair().await;
+    pair.start_task(OPTIONS).await;
+    pair.wait_for_state("running", LONG).await;
+    for point in points(TESTED[3]) {
+        let writers = writers(&pair);
+        pair.applier.restart_to_crash_at(point, 1 + seed.below(most(point)));
+        pair.applier.wait_for_crash(point, LONG).await;
+        go_on(&mut pair, writers).await;
+        assert_equal_and_once(&pair, point).await;
+    }
+}
+
+#[tokio::test]
+async fn while_cleaning_up_after_stop() {
+    let mut pair = pair().await;
+    for (at, point) in points(&["clean."]).into_iter().enumerate() {
+        if at > 0 {
+            pair.renew().await;
+        }
+        pair.applier.restart_to_crash_at(point, 1);
+        pair.start_task(OPTIONS).await;
+        pair.source.psql(DB, WRITE).await;
+        pair.wait_for_catchup(LONG).await;
+        pair.source.psql(DB, "SELECT pgrelay.stop_task('move')").await;
+        pair.applier.wait_for_crash(point, LONG).await;
+        pair.applier.restart();
+        pair.wait_for_state("stopped", LONG).await;
+        assert_nothing_left(&pair).await;
+        pgrelay_tests::assert_equal(&pair.source_client().await, &pair.peer_client().await).await;
+    }
+}
+
+#[tokio::test]
+async fn while_a_task_without_a_stream_cleans_up() {
+    let mut pair = pair().await;
+    for (at, point) in points(&["clean."]).into_iter().enumerate() {
+        if at > 0 {
+            pair.renew().await;
+        }
+        pair.applier.restart_to_crash_at(point, 1);
+        pair.start_task(r#"{"stages": ["schema", "copy"]}"#).await;
+        pair.applier.wait_for_crash(point, LONG).await;
+        pair.applier.restart();
+        pair.wait_for_state("finished", LONG).await;
+        assert_nothing_left(&pair).await;
+        pgrelay_tests::assert_equal(&pair.source_client().await, &pair.peer_client().await).await;
+    }
+}
