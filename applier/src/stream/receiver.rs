@@ -70,9 +70,10 @@ impl Frames {
 
     /// Returns when there may be a frame; false when none comes any more. Cancel-safe.
     pub async fn come(&mut self) -> bool {
-        if self.is_empty() {
-            self.now = self.queue.recv().await;
+        if !self.is_empty() {
+            return true;
         }
+        self.now = self.queue.recv().await;
         self.now.is_some()
     }
 
@@ -124,12 +125,7 @@ pub fn queue() -> (Deliver, Frames) {
 }
 
 /// Reads until the connection ends, which is an error, or the applier goes away, which is not: then the stream is ended in order.
-pub async fn receive(
-    mut stream: Stream,
-    deliver: Deliver,
-    confirmed: watch::Receiver<Lsn>,
-    progress: Arc<Progress>,
-) -> Result<()> {
+pub async fn receive(mut stream: Stream, deliver: Deliver, confirmed: watch::Receiver<Lsn>, progress: Arc<Progress>) -> Result<()> {
     forward(&mut stream, &deliver, confirmed, progress).await?;
     // One that the source is too busy to end is ended by whoever reads the slot next.
     let _ = stream.close().await;
