@@ -71,9 +71,10 @@ impl Frames {
 
     /// Returns when there may be a frame; false when none comes any more. Cancel-safe.
     pub async fn come(&mut self) -> bool {
-        if self.is_empty() {
-            self.now = self.queue.recv().await;
+        if !self.is_empty() {
+            return true;
         }
+        self.now = self.queue.recv().await;
         self.now.is_some()
     }
 
