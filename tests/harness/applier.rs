@@ -1,28 +1,22 @@
 //! The applier as a process of its own, as it is delivered.
 
 use std::fs::File;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
-
-use pgrelay_applier::crash::{self, Point};
 
 use crate::cluster::Cluster;
 use crate::package::Package;
 use crate::process::{self, TempFolder, as_client, signal, wait_exit};
 use crate::wait;
 
-/// SIGABRT.
-const ABORTED: i32 = 6;
-
 /// `pgrelay-applier run` for one source database. Dropping it kills it.
 pub struct Applier {
     source: String,
     args: Vec<String>,
-    env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     folder: TempFolder,
-    child: Option<Child>,
+    pub(crate) child: Option<Child>,
 }
 
 impl Applier {
@@ -84,25 +78,6 @@ impl Applier {
     pub fn restart(&mut self) {
         self.kill9();
         self.spawn();
-    }
-
-    /// Starts it again, to end itself where it passes a point for the `nth` time.
-    pub fn restart_to_crash_at(&mut self, point: Point, nth: u64) {
-        self.env.push((crash::VARIABLE.into(), format!("{}:{nth}", point.name())));
-        self.restart();
-        self.env.pop();
-    }
-
-    /// Waits until it has ended itself at the point.
-    pub async fn wait_for_crash(&mut self, point: Point, deadline: Duration) {
-        let mut child = self.child.take().expect("the applier does not run");
-        let Some(status) = wait_exit(&mut child, deadline).await else {
-            self.child = Some(child);
-            panic!("the applier does not come to {}:\n{}", point.name(), wait::log_tails());
-        };
-        assert_eq!(status.signal(), Some(ABORTED), "the applier ended otherwise: {status}\n{}", self.log_tail());
-        let last = process::tail(&self.log(), 1);
-        assert_eq!(last, format!("crashed at {}", point.name()));
     }
 
     /// SIGSTOP: it does nothing any more, and its connections stay open.

@@ -4,6 +4,8 @@
 
 pub mod applier;
 pub mod cluster;
+#[cfg(debug_assertions)]
+mod crash;
 pub mod equal;
 pub mod left;
 pub mod load;
