@@ -18,13 +18,13 @@ async fn while_a_lock_holds_up_the_apply_memory_is_bounded_and_the_connection_ou
     let (source, locker) = (pair.source_client().await, pair.peer_client().await);
     locker.batch_execute("BEGIN; LOCK TABLE t").await.expect("lock");
     // More than the queue holds, in small transactions and in a large one.
-    let small = "DO $$ BEGIN FOR n IN 0..399 LOOP
+    let small = "DO $$ BEGIN FOR n IN 0..179 LOOP
                      INSERT INTO t SELECT n * 1000 + m, repeat(md5(m::text), 6) FROM generate_series(1, 1000) m;
                      COMMIT;
                  END LOOP; END $$";
     pair.source.psql(DB, &format!("INSERT INTO t VALUES (-1, 'first'); {small};")).await;
-    pair.source.psql(DB, "INSERT INTO log SELECT n FROM generate_series(1, 300000) n").await;
-    let sql = "SELECT (lag_bytes > 100000000 AND lag > interval '5 s' AND rows_pending > 10000
+    pair.source.psql(DB, "INSERT INTO log SELECT n FROM generate_series(1, 50000) n").await;
+    let sql = "SELECT (lag_bytes > 40000000 AND lag > interval '5 s' AND rows_pending > 10000
                        AND oldest_unapplied_commit < now() - interval '5 s' AND state = 'catching_up')::text FROM pgrelay.task_status";
     wait_for_value(&source, sql, "true", MINUTE).await;
     let walsender = "SELECT active_pid::text FROM pg_replication_slots WHERE database = 'app'";

@@ -15,7 +15,7 @@ async fn identity_always_and_generated_columns_hold_the_sources_values() {
          INSERT INTO key_always (id, n) OVERRIDING SYSTEM VALUE SELECT n, n FROM generate_series(1, 100) n;
          INSERT INTO beside_the_key (id, n) SELECT n, n FROM generate_series(1, 100) n;
          INSERT INTO by_default (id, n) SELECT n, n FROM generate_series(1, 100) n;
-         INSERT INTO generated_key SELECT n, DEFAULT, 'v' FROM generate_series(1, 100) n;",
+         INSERT INTO generated_key (a, v) SELECT n, 'v' FROM generate_series(1, 100) n;",
         &[
             "INSERT INTO key_always (n) SELECT generate_series(:lo, :hi)",
             "UPDATE key_always SET n = n + 1000 WHERE id BETWEEN :lo AND :hi",

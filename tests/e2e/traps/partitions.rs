@@ -24,7 +24,7 @@ async fn rows_that_change_their_partition_arrive_in_the_other_whoever_publishes_
             "UPDATE part SET r = 'b' WHERE id BETWEEN :lo AND :hi",
             "UPDATE part SET r = 'c', v = 'moved' WHERE id BETWEEN :lo AND :hi AND id % 2 = 0",
             "UPDATE part SET id = 1100 - id WHERE id BETWEEN :lo AND :hi AND r = 'c'",
-            "BEGIN; UPDATE part SET r = 'a' WHERE r = 'b' AND id BETWEEN :lo AND :hi; UPDATE part SET r = 'd' WHERE r = 'a' AND id BETWEEN :lo AND :hi; COMMIT",
+            "BEGIN; UPDATE part SET r = 'a' WHERE r = 'b' AND id BETWEEN :lo AND :hi AND id % 3 = 0; UPDATE part SET r = 'd' WHERE r = 'a' AND id BETWEEN :lo AND :hi AND id % 3 = 0; COMMIT",
             "DELETE FROM part WHERE id BETWEEN :lo AND :lo + 1",
             "UPDATE log SET at = '2026-03-01' WHERE substr(v, 2)::int BETWEEN :lo AND :hi AND substr(v, 2)::int % 2 = 0",
             "DELETE FROM log WHERE v = 'v' || :lo; INSERT INTO log VALUES ('infinity', 'last')",

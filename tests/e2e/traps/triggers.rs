@@ -44,7 +44,7 @@ const WATCHED: &str = "
 /// The peer's own: each trigger lets pass what is not divisible by three.
 const TRIGGERS: &str = "
     CREATE TABLE heard (what text);
-    CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO heard VALUES (TG_NAME || ' ' || TG_OP); RETURN NULL; END $$;
+    CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.heard VALUES (TG_NAME || ' ' || TG_OP); RETURN NULL; END $$;
     CREATE TRIGGER always AFTER INSERT OR UPDATE OR DELETE ON hears FOR EACH ROW EXECUTE FUNCTION hear();
     CREATE TRIGGER replica AFTER INSERT OR UPDATE OR DELETE ON hears FOR EACH ROW EXECUTE FUNCTION hear();
     CREATE TRIGGER origin AFTER INSERT OR UPDATE OR DELETE ON hears FOR EACH ROW EXECUTE FUNCTION hear();
