@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod cli;
+pub mod conflict;
 pub mod copy;
 pub mod crash;
 pub mod pg;

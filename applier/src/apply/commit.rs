@@ -67,7 +67,7 @@ impl Applier {
     }
 
     pub(super) fn count_up(&mut self) {
-        let (missing, suppressed) = (self.session.take_deletes_missing(), self.session.take_suppressed());
+        let suppressed = self.session.take_suppressed();
         let done = self.group.close();
         self.setting.progress.settled_rows(done.rows);
         for (table, counts) in done.changes {
@@ -76,7 +76,6 @@ impl Applier {
         self.setting.progress.stream(|s| {
             s.transactions += done.transactions;
             s.changes += done.total;
-            s.deletes_missing += missing as i64;
             s.suppressed += suppressed as i64;
         });
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pgrelay_core::{Error, Result, error::Kind, name::TableName};
 
-use super::{Applier, CopyMessage, End, tables::State, waiting::WaitingChange};
+use super::{Applier, CopyMessage, End, careful::Careful, tables::State, waiting::WaitingChange};
 use crate::{
     crash::{self, Point},
     pg::pgoutput::{self, Message},
@@ -79,28 +79,51 @@ impl Applier {
     }
 
     /// Applies what waited for a table, in one transaction with its position.
+    ///
+    /// What it meets unexpectedly it meets once more with care: these changes are in memory only, so they are not read again.
     pub(super) async fn drain(&mut self, table: &TableName, changes: Vec<WaitingChange>) -> Result<()> {
         let Some(last) = changes.last().map(|c| c.end) else { return Ok(()) };
         let table = Arc::new(table.clone());
-        self.open_group(&table).await?;
-        for change in changes {
-            match &change.relation {
-                Some(relation) => {
-                    self.setting.throttle.applied(1, change.payload.len() as u64).await;
-                    let operation = self.send(relation.oid, relation, &change.form, &change.payload).await?;
-                    self.group.count(&table, operation);
-                }
-                None => {
-                    let restart = matches!(pgoutput::decode(&change.payload, false)?, Message::Truncate { restart_identity: true, .. });
-                    self.empty(&table, &change.form, restart).await?;
-                }
-            }
+        let mut drained = self.send_waiting(&table, &changes, false).await;
+        if drained.is_ok() {
+            drained = self.session.settle().await;
         }
+        if matches!(&drained, Err(error) if error.kind == Kind::Conflict) {
+            self.session.abandon().await?;
+            self.group.close();
+            self.draining = true;
+            drained = self.send_waiting(&table, &changes, true).await;
+        }
+        drained?;
+        self.draining = false;
         // The origin's position does not count yet; the time is that of nothing in particular.
         self.group.transaction(last, 0, 0);
         crash::at(Point::WaitingSent);
         self.commit_group().await?;
         crash::at(Point::WaitingApplied);
+        Ok(())
+    }
+
+    async fn send_waiting(&mut self, table: &Arc<TableName>, changes: &[WaitingChange], careful: bool) -> Result<()> {
+        self.open_group(table).await?;
+        for (change, number) in changes.iter().zip(1..) {
+            match &change.relation {
+                Some(relation) => {
+                    self.setting.throttle.applied(1, change.payload.len() as u64).await;
+                    let operation = if careful {
+                        let careful = Careful { of: change.of, number, rules: self.setting.rules.borrow().clone() };
+                        self.carefully(relation, &change.form, &change.payload, careful).await?
+                    } else {
+                        self.send(relation.oid, relation, &change.form, &change.payload).await?
+                    };
+                    self.group.count(table, operation);
+                }
+                None => {
+                    let restart = matches!(pgoutput::decode(&change.payload, false)?, Message::Truncate { restart_identity: true, .. });
+                    self.empty(table, &change.form, restart).await?;
+                }
+            }
+        }
         Ok(())
     }
 }

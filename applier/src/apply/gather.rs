@@ -19,8 +19,7 @@ impl Applier {
     /// Whether changes are gathered and applied many at once. Only when all tables stand at one position: until then their changes
     /// wait anyway.
     pub(super) fn gathers(&self) -> bool {
-        let again = self.open.as_ref().is_some_and(|open| open.transaction.commit < self.one_by_one_until);
-        self.tables.is_none() && self.batch.is_on() && !again && !only_one_by_one()
+        self.tables.is_none() && self.batch.is_on() && !only_one_by_one()
     }
 
     pub(super) async fn gather(
@@ -128,7 +127,7 @@ impl Applier {
         self.forget_gathered();
         let Some(kept) = self.batch.again() else {
             // What of it has been forgotten is read again.
-            self.one_by_one_until = self.open.as_ref().map_or(self.group.end, |open| Lsn(open.transaction.commit.0 + 1));
+            self.careful_until = self.open.as_ref().map_or(self.group.end, |open| Lsn(open.transaction.commit.0 + 1));
             self.group.close();
             self.batch.end();
             self.rewind = true;

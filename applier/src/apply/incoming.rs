@@ -28,10 +28,13 @@ impl Applier {
     /// Applies what comes until the stream must be read again; `mode` is how it is read now.
     pub async fn run(&mut self, mode: Mode, frames: &mut Frames, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
         let flushing = self.flush.clone();
-        let ended = tokio::select! {
+        let mut ended = tokio::select! {
             ended = self.apply(mode, frames, copies) => ended,
             failed = flushing.run() => failed.map(|never| match never {}),
         };
+        if let Err(error) = ended {
+            ended = Err(self.take_care(error).await);
+        }
         if std::mem::take(&mut self.rewind) { Ok(End::Rewind) } else { ended }
     }
 
@@ -40,6 +43,7 @@ impl Applier {
         self.relations.clear();
         self.targets.clear();
         self.batch.ways.clear();
+        self.resolver.forget();
         self.open = None;
         self.position = match &mut self.tables {
             Some(tables) => {
@@ -135,7 +139,7 @@ impl Applier {
             Message::Begin { final_lsn, commit_ts, xid } => {
                 self.yield_to_others().await?;
                 let transaction = Transaction { xid: self.reference.widen(xid), commit: final_lsn };
-                self.open = Some(Open { transaction, commit_ts });
+                self.open = Some(self.begin(transaction, commit_ts));
                 if !self.group.is_open() {
                     self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(commit_ts)));
                 }
@@ -158,12 +162,17 @@ impl Applier {
     }
 
     pub(super) async fn finish(&mut self, end: Lsn) -> Result<()> {
+        let is_careful = self.is_careful();
         let open = self.open.take().ok_or_else(outside)?;
         self.streamed.committed(end);
         let applied = self.tables.is_some() || open.transaction.commit >= self.position;
         self.position = self.position.max(end);
         if self.group.is_open() {
             self.group.transaction(end, open.commit_ts, self.sent);
+            if is_careful {
+                self.commit_group().await?;
+                self.contended = 0;
+            }
             return Ok(());
         }
         if applied {

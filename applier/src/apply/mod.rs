@@ -9,6 +9,7 @@
 
 mod batch;
 mod bulk;
+mod careful;
 mod commit;
 mod copies;
 mod flush;
@@ -38,7 +39,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName, snapshot::Snapshot};
+use pgrelay_core::{Error, Lsn, Result, conflict::Rules, error::Kind, name::TableName, snapshot::Snapshot};
 use tokio::{
     sync::{Mutex, oneshot, watch},
     time::Instant,
@@ -56,6 +57,7 @@ use self::{
     tables::{Earlier, Seen, State, Tables, Transaction},
 };
 use crate::{
+    conflict::resolve::Resolver,
     pg::{Endpoint, server_error},
     progress::Progress,
     stream::receiver::Mode,
@@ -120,11 +122,19 @@ pub struct Setting {
     pub source: Arc<Client>,
     /// How fast changes may go to the peer.
     pub throttle: Arc<Throttle>,
+    /// How conflicts are decided; a change counts from the next transaction on.
+    pub rules: watch::Receiver<Rules>,
+    /// Commit records of transactions that are left out.
+    pub skips: Vec<Lsn>,
 }
 
 struct Open {
     transaction: Transaction,
     commit_ts: i64,
+    /// Changes of rows so far.
+    changes: i64,
+    /// How its conflicts are decided.
+    rules: Rules,
 }
 
 /// Applies one task's stream.
@@ -145,8 +155,13 @@ pub struct Applier {
     /// When the source sent what came last, by its clock.
     sent: i64,
     batch: Batch,
-    /// Transactions that commit before this go row by row: many at once has met a surprise in them.
-    one_by_one_until: Lsn,
+    /// Transactions that commit before this go change by change: a faster way has met a surprise in them.
+    careful_until: Lsn,
+    resolver: Resolver,
+    /// How often in a row somebody else has come between.
+    contended: u32,
+    /// What waited for a table is applied with care: it cannot be read again from here.
+    draining: bool,
     /// The stream must be read again.
     rewind: bool,
     /// Everything the stream brought before is dealt with, or is under way in the peer's open transaction.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::BytesMut;
-use pgrelay_core::{Lsn, Result, name::TableName};
+use pgrelay_core::{Lsn, Result, conflict::Direction, name::TableName};
 use tokio::sync::watch;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     streamed::{self, Streamed},
     tables::{State, Tables},
 };
-use crate::progress::TableState;
+use crate::{conflict::resolve::Resolver, progress::TableState};
 
 impl Applier {
     /// Takes the origin, then reads how far each table is. `known`: the task's tables with their oids on the source.
@@ -73,6 +73,7 @@ impl Applier {
         let reference = fresh_snapshot(&setting.source).await?;
         let confirm = watch::Sender::new(Lsn(0));
         let flush = Flush::open(&setting.peer, &setting.origin, position, confirm.clone(), setting.progress.clone()).await?;
+        let resolver = Resolver::new(session.client(), &setting.origin, Direction::Forward, setting.source.clone()).await?;
         Ok(Applier {
             session,
             relations: Relations::default(),
@@ -86,7 +87,10 @@ impl Applier {
             group: Group::default(),
             sent: 0,
             batch: Batch::default(),
-            one_by_one_until: Lsn(0),
+            careful_until: Lsn(0),
+            resolver,
+            contended: 0,
+            draining: false,
             rewind: false,
             position: if one_position { position } else { Lsn(0) },
             on_peer: position,

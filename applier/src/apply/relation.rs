@@ -98,6 +98,31 @@ impl Target {
         &self.peer
     }
 
+    /// The names of the columns that changes bring, in the order of the stream.
+    pub fn column_names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The type of a column on the peer, for a cast that changes no value.
+    pub fn type_of(&self, column: usize) -> String {
+        self.shape().type_of(column)
+    }
+
+    /// Whether what is known of an old row is all of it, and not only its key.
+    pub fn tells_whole_rows(&self) -> bool {
+        self.relation.identity == ReplicaIdentity::Full
+    }
+
+    /// The condition that finds the row of a change, and where its parameters come from.
+    pub fn condition(&self, old_known: bool) -> (String, Vec<Parameter>) {
+        let mut parameters = vec![];
+        (self.shape().condition(&mut parameters, old_known), parameters)
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        Shape { table: &self.relation.table, peer: &self.peer, columns: &self.names, locate: &self.locate }
+    }
+
     /// How its changes are applied many at once; none where they are not, as where rows are there that the task has not written.
     pub fn many(&self) -> Option<bulk::Table> {
         if self.kept {
@@ -178,12 +203,28 @@ impl Target {
         old: Option<Tuple<'_>>,
         new: Option<Tuple<'_>>,
     ) -> Result<Ready> {
+        self.statement(session, key.clone()).await?;
+        let prepared = &self.statements[&key];
+        Ok(Ready { statement: prepared.statement.clone(), values: self.values(&prepared.parameters, payload, old, new)? })
+    }
+
+    async fn statement(&mut self, session: &mut Session, key: StatementKey) -> Result<&Prepared> {
         if !self.statements.contains_key(&key) {
             let built = self.build(&key);
             let statement = session.prepare(&built.sql, &self.relation.table).await?;
             self.statements.insert(key.clone(), Prepared { statement, parameters: built.parameters });
         }
-        let prepared = &self.statements[&key];
+        Ok(&self.statements[&key])
+    }
+
+    /// An INSERT of these values, one for each column.
+    pub async fn insert_values(&mut self, session: &mut Session, values: Vec<Value>) -> Result<Ready> {
+        let statement = self.statement(session, StatementKey::Insert).await?.statement.clone();
+        Ok(Ready { statement, values })
+    }
+
+    /// The values of these parameters.
+    pub fn values(&self, parameters: &[Parameter], payload: &Bytes, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>) -> Result<Vec<Value>> {
         let old: Vec<Column<'_>> = old.map(|t| t.columns().collect()).unwrap_or_default();
         let new: Vec<Column<'_>> = new.map(|t| t.columns().collect()).unwrap_or_default();
         let value = |p: &Parameter| {
@@ -197,11 +238,11 @@ impl Target {
                 _ => Err(Error::new(Kind::Protocol, format!("a change of table \"{}\" lacks a value it must have", self.relation.table))),
             }
         };
-        Ok(Ready { statement: prepared.statement.clone(), values: prepared.parameters.iter().map(value).collect::<Result<_>>()? })
+        parameters.iter().map(value).collect()
     }
 
     fn build(&self, key: &StatementKey) -> Built {
-        let shape = Shape { table: &self.relation.table, peer: &self.peer, columns: &self.names, locate: &self.locate };
+        let shape = self.shape();
         match key {
             StatementKey::Insert if self.overwrites => shape.overwrite(),
             StatementKey::Insert => shape.insert(),

@@ -43,7 +43,17 @@ impl Applier {
         if let (Err(error), Form::Ranges(_)) = (rows, &form) {
             return Err(error);
         }
+        if let Some(open) = &mut self.open {
+            open.changes += 1;
+        }
         match verdict {
+            Verdict::Apply if self.is_careful() => {
+                self.setting.throttle.applied(1, payload.len() as u64).await;
+                self.open_group(&relation.table).await?;
+                let careful = self.careful_of_open()?;
+                let operation = self.carefully(&relation, &form, payload, careful).await?;
+                self.group.count(&relation.table, operation);
+            }
             Verdict::Apply if self.gathers() => self.gather(&relation, old, new, payload).await?,
             Verdict::Apply => {
                 self.setting.throttle.applied(1, payload.len() as u64).await;
@@ -86,10 +96,11 @@ impl Applier {
     }
 
     pub(super) fn wait(&mut self, table: Arc<TableName>, relation: Option<Arc<Relation>>, form: Form, payload: &Bytes) -> Result<()> {
-        let commit = self.open.as_ref().ok_or_else(outside)?.transaction.commit;
+        let open = self.open.as_ref().ok_or_else(outside)?;
+        let (commit, of) = (open.transaction.commit, open.origin());
         if let Some((waiting, budget)) = self.tables.as_mut().and_then(|t| t.waiting(&table)) {
             // The end is not known before COMMIT; the table's position only has to lie above this commit record.
-            let change = WaitingChange { end: Lsn(commit.0 + 1), relation, form, payload: Bytes::copy_from_slice(payload) };
+            let change = WaitingChange { end: Lsn(commit.0 + 1), of, relation, form, payload: Bytes::copy_from_slice(payload) };
             waiting.push(budget, commit, change);
         }
         Ok(())
@@ -119,13 +130,13 @@ impl Applier {
         };
         let Some(ready) = ready else { return Ok(operation) };
         let sent = match operation {
-            Operation::Insert if target.peer().watched => Operation::Watched { new: true },
+            Operation::Insert if target.peer().watched => Operation::Watched,
             Operation::Update | Operation::Delete if target.peer().watched => {
                 let (old, new) = rows(payload)?;
                 let look = target.look(session, payload, old, new).await?;
-                let needed = operation == Operation::Update;
-                session.execute(look.statement, look.values, Operation::Look { needed }, &relation.table).await?;
-                Operation::Watched { new: false }
+                let update = operation == Operation::Update;
+                session.execute(look.statement, look.values, Operation::Look { update }, &relation.table).await?;
+                Operation::Watched
             }
             as_it_is => as_it_is,
         };

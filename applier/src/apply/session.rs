@@ -103,16 +103,13 @@ pub enum Operation {
     Upsert,
     /// One row goes; none is counted, not an error.
     Delete,
-    /// Whether the row of the next change is there. `needed`: it must be.
+    /// The row of the next change must be there.
     Look {
-        /// An update must find it; a delete that does not is counted.
-        needed: bool,
+        /// What the change is.
+        update: bool,
     },
-    /// One row changes, unless a trigger or rule of the peer keeps the change away.
-    Watched {
-        /// The row is not there before, so nobody has looked for it.
-        new: bool,
-    },
+    /// One row changes, unless a trigger or rule of the peer keeps the change away: that it is there, or is new, is known.
+    Watched,
     /// Any number.
     Truncate,
     /// So many rows by one statement, neither more nor less.
@@ -141,9 +138,6 @@ pub struct Session {
     setup: Option<Statement>,
     in_flight: VecDeque<InFlight>,
     bytes: usize,
-    deletes_missing: u64,
-    /// What the last look has found.
-    found: bool,
     suppressed: u64,
     /// The role that the session begins each transaction with.
     own_role: String,
@@ -176,8 +170,6 @@ impl Session {
             setup,
             in_flight: VecDeque::new(),
             bytes: 0,
-            deletes_missing: 0,
-            found: false,
             suppressed: 0,
             own_role,
             role: None,
@@ -316,14 +308,9 @@ impl Session {
             // What went wrong is known; what followed it went wrong by it.
             let _ = answer.await;
         }
-        (self.bytes, self.deletes_missing, self.suppressed, self.role) = (0, 0, 0, None);
+        (self.bytes, self.suppressed, self.role) = (0, 0, None);
         self.deferred.clear();
         self.client.batch_execute("ROLLBACK").await.map_err(|e| server_error(e, "roll back on the peer"))
-    }
-
-    /// Deletes that met no row since the last call.
-    pub fn take_deletes_missing(&mut self) -> u64 {
-        std::mem::take(&mut self.deletes_missing)
     }
 
     /// Changes that a trigger or rule has kept away since the last call.
@@ -367,18 +354,16 @@ impl Session {
     fn check(&mut self, result: std::result::Result<u64, tokio_postgres::Error>, operation: Operation, table: &TableName) -> Result<()> {
         let rows = result.map_err(|e| refused(e, operation, table))?;
         match (operation, rows) {
-            (Operation::Delete, 0) => self.deletes_missing += 1,
-            (Operation::Look { needed: true }, 0) => return Err(missing(table)),
-            (Operation::Look { needed: false }, 0) => (self.found, self.deletes_missing) = (false, self.deletes_missing + 1),
-            (Operation::Look { .. }, _) => self.found = true,
-            (Operation::Watched { new }, 0) => self.suppressed += u64::from(new || self.found),
+            (Operation::Delete | Operation::Look { update: false }, 0) => return Err(missing("a delete", table)),
+            (Operation::Look { update: true }, 0) => return Err(missing("an update", table)),
+            (Operation::Watched, 0) => self.suppressed += 1,
             (Operation::Many(expected), rows) if expected == rows => {}
             (Operation::Many(expected), rows) => {
                 return Err(Error::new(Kind::Conflict, format!("{expected} rows of table \"{table}\" were to change and {rows} did"))
                     .object(table.to_string()));
             }
-            (Operation::Truncate | Operation::Role | Operation::Other, _) | (Operation::Upsert, 0) | (_, 1) => {}
-            (Operation::Update, 0) => return Err(missing(table)),
+            (Operation::Truncate | Operation::Role | Operation::Look { .. } | Operation::Other, _) | (Operation::Upsert, 0) | (_, 1) => {}
+            (Operation::Update, 0) => return Err(missing("an update", table)),
             (_, n) => {
                 return Err(Error::new(Kind::Internal, format!("a change of one row of table \"{table}\" touched {n} rows"))
                     .object(table.to_string()));
@@ -396,7 +381,7 @@ fn refused(error: tokio_postgres::Error, operation: Operation, table: &TableName
         Operation::Update | Operation::Upsert => "an update",
         Operation::Delete => "a delete",
         Operation::Truncate => "a truncate",
-        Operation::Look { .. } | Operation::Watched { .. } => "a change",
+        Operation::Look { .. } | Operation::Watched => "a change",
         Operation::Many(_) => "changes",
         Operation::Role => "the owner's role",
         Operation::Position | Operation::Other => "the position",
@@ -422,8 +407,8 @@ fn refused(error: tokio_postgres::Error, operation: Operation, table: &TableName
     error
 }
 
-fn missing(table: &TableName) -> Error {
-    Error::new(Kind::Conflict, format!("an update met no row in table \"{table}\" of the peer"))
+fn missing(what: &str, table: &TableName) -> Error {
+    Error::new(Kind::Conflict, format!("{what} met no row in table \"{table}\" of the peer"))
         .object(table.to_string())
         .hint("Put the row back on the peer, then call pgrelay.resume_task(). Nothing but pgrelay should write to the peer's tables.")
 }

@@ -57,7 +57,8 @@ pub struct Shape<'a> {
 }
 
 impl Shape<'_> {
-    fn type_of(&self, column: usize) -> String {
+    /// The type of a column of the relation on the peer.
+    pub fn type_of(&self, column: usize) -> String {
         self.peer.column(&self.columns[column]).map(|c| c.type_sql()).unwrap_or_else(|| "pg_catalog.text".to_owned())
     }
 
@@ -165,7 +166,8 @@ impl Shape<'_> {
         }
     }
 
-    fn condition(&self, parameters: &mut Vec<Parameter>, old_known: bool) -> String {
+    /// The condition that finds the row; adds its parameters.
+    pub fn condition(&self, parameters: &mut Vec<Parameter>, old_known: bool) -> String {
         let source = |n: usize| if old_known { Parameter::Old(n) } else { Parameter::New(n) };
         match self.locate {
             Locate::Key(columns) => {

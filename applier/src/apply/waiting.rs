@@ -9,17 +9,20 @@ use bytes::Bytes;
 use pgrelay_core::Lsn;
 
 use super::{relation::Relation, tables::Form};
+use crate::conflict::resolve::Origin;
 
 /// Bound of all waiting changes of a task together, in bytes.
 const BOUND: usize = 64 << 20;
 
 /// Bytes that a waiting change costs beside its content.
-const OVERHEAD: usize = 96;
+const OVERHEAD: usize = 128;
 
 /// One change that waits.
 pub struct WaitingChange {
     /// End of the transaction it belongs to.
     pub end: Lsn,
+    /// That transaction.
+    pub of: Origin,
     /// The description that its rows follow; none for a TRUNCATE of the table.
     pub relation: Option<Arc<Relation>>,
     /// What of it is to be applied.

@@ -115,6 +115,8 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
         slot: c.names.slot.clone(),
         source: Arc::new(c.source("snapshots").await?),
         throttle: c.throttle.clone(),
+        rules: c.rules.clone(),
+        skips: c.row.skips.clone(),
     };
     let applier = Applier::open(setting, known.clone()).await?;
     let (to_copy, at_one_position) = (applier.to_copy(), applier.one_position());

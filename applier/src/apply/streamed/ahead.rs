@@ -8,7 +8,7 @@ use pgrelay_core::{Error, Lsn, Result, error::Kind};
 use tokio::time::Instant;
 
 use super::{
-    super::{Applier, Open, relations::Described, tables::Transaction},
+    super::{Applier, relations::Described, tables::Transaction},
     Ahead, PATIENCE, Relations,
 };
 
@@ -23,7 +23,7 @@ impl Applier {
     pub(super) async fn go_ahead(&mut self, xid: u32, at: Lsn) -> Result<()> {
         let s = &self.streamed;
         let alone = s.ahead.is_none() && at >= s.last_commit && self.setting.progress.schema_done();
-        if !alone || at < s.began_at || at < self.one_by_one_until {
+        if !alone || at < s.began_at || at < self.careful_until {
             return Ok(());
         }
         self.commit_group().await?;
@@ -53,7 +53,7 @@ impl Applier {
     pub(super) async fn change_ahead(&mut self, xid: u32, change: &Bytes) -> Result<()> {
         let Some(ahead) = self.streamed.ahead.as_mut().filter(|ahead| ahead.xid == xid) else { return Ok(()) };
         std::mem::swap(&mut self.relations, &mut ahead.relations);
-        self.open = Some(Open { transaction: Transaction { xid: self.reference.widen(xid), commit: NOT_YET }, commit_ts: 0 });
+        self.open = Some(self.begin(Transaction { xid: self.reference.widen(xid), commit: NOT_YET }, 0));
         let done = self.change(change).await;
         self.open = None;
         if let Some(ahead) = &mut self.streamed.ahead {

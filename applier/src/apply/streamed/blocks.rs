@@ -7,7 +7,7 @@ use pgrelay_core::{Error, Lsn, Result, error::Kind};
 
 use super::{
     super::{
-        Applier, Open, outside,
+        Applier, outside,
         relations::{self, Described},
         tables::Transaction,
     },
@@ -91,7 +91,7 @@ impl Applier {
     /// A transaction that came in blocks has committed.
     pub(in super::super) async fn committed(&mut self, xid: u32, commit: Lsn, end: Lsn, commit_ts: i64) -> Result<()> {
         let transaction = self.streamed.all.remove(&xid).ok_or_else(|| unknown(xid))?;
-        let open = Open { transaction: Transaction { xid: self.reference.widen(xid), commit }, commit_ts };
+        let open = self.begin(Transaction { xid: self.reference.widen(xid), commit }, commit_ts);
         // The position is the end of a commit record.
         if commit < self.position {
             self.take_back(xid).await?;
@@ -100,7 +100,8 @@ impl Applier {
             return Ok(());
         }
         self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(commit_ts)));
-        if !self.is_there(xid).await? {
+        // One that is left out may have been applied ahead all the same.
+        if self.is_skipped(commit) || !self.is_there(xid).await? {
             self.yield_to_others().await?;
             self.commit_group().await?;
             self.open = Some(open);

@@ -1,0 +1,134 @@
+//! Changes applied one at a time, each after a look at what it meets: where the fast ways have met a surprise, the same
+//! transactions come again and go this way, by the task's conflict policies.
+//!
+//! Each transaction of the source is one of the peer here, so that the policy `fail` stops before it and after the one before.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pgrelay_core::{Error, Lsn, Result, conflict::{self, Rules}, error::Kind};
+
+use super::{
+    Applier, Open, outside, place,
+    relation::Relation,
+    session::Operation,
+    standing,
+    tables::{Form, Transaction},
+};
+use crate::{
+    conflict::resolve::{Incoming, Origin},
+    pg::pgoutput::{self, Message},
+};
+
+/// How often in a row others may get between a look and a change before the task is tried anew.
+const CONTENDED: u32 = 20;
+
+/// What a change that is applied with care belongs to.
+pub(super) struct Careful {
+    /// Its transaction.
+    pub(super) of: Origin,
+    /// Its number there.
+    pub(super) number: i64,
+    /// How conflicts are decided.
+    pub(super) rules: Rules,
+}
+
+impl Open {
+    pub(super) fn origin(&self) -> Origin {
+        Origin { xid: self.transaction.xid.0, commit: self.transaction.commit, committed: self.commit_ts }
+    }
+}
+
+impl Applier {
+    /// A transaction of the source begins.
+    pub(super) fn begin(&self, transaction: Transaction, commit_ts: i64) -> Open {
+        Open { transaction, commit_ts, changes: 0, rules: self.setting.rules.borrow().clone() }
+    }
+
+    /// Whether the transaction of this commit record is to be left out.
+    pub(super) fn is_skipped(&self, commit: Lsn) -> bool {
+        self.is_skipped(origin.commit)
+    }
+
+    /// Whether the open transaction goes change by change.
+    pub(super) fn is_careful(&self) -> bool {
+        let commit = self.open.as_ref().map(|open| open.transaction.commit);
+        commit.is_some_and(|commit| commit < self.careful_until || self.is_skipped(commit))
+    }
+
+    pub(super) fn careful_of_open(&self) -> Result<Careful> {
+        let open = self.open.as_ref().ok_or_else(outside)?;
+        Ok(Careful { of: open.origin(), number: open.changes, rules: open.rules.clone() })
+    }
+
+    /// Applies as much of a change as `form` says, by the policies; the peer's transaction is open.
+    pub(super) async fn carefully(&mut self, relation: &Arc<Relation>, form: &Form, payload: &Bytes, careful: Careful) -> Result<Operation> {
+        let Careful { of: origin, number, rules } = careful;
+        self.session.settle().await?;
+        self.target(relation).await?;
+        let target = self.targets.get_mut(&relation.oid).ok_or_else(outside)?;
+        let (old, new, operation) = match (pgoutput::decode(payload, false)?, form) {
+            (Message::Update { new, .. }, Form::NewRow) if place::is_partial(new) => {
+                return Err(standing::start_over(&self.setting.peer, &self.setting.origin, &relation.table).await?);
+            }
+            (Message::Update { new, .. }, Form::NewRow) | (Message::Insert { new, .. }, _) => (None, Some(new), conflict::Operation::Insert),
+            (Message::Update { old: Some((_, old)), .. }, Form::OldRow) | (Message::Delete { old, .. }, _) => {
+                (Some(old), None, conflict::Operation::Delete)
+            }
+            (Message::Update { old, new, .. }, _) => (old.map(|(_, old)| old), Some(new), conflict::Operation::Update),
+            _ => return Err(outside()),
+        };
+        self.session.act_for(target.peer(), &relation.table).await?;
+        let incoming = Incoming { origin, number, payload, old, new, operation };
+        if self.is_skipped(origin.commit) {
+            self.resolver.skip(&mut self.session, target, incoming).await?;
+            return Ok(Operation::Other);
+        }
+        let outcome = self.resolver.apply(&mut self.session, target, &rules, incoming).await?;
+        if outcome.conflict == Some(conflict::Kind::DeleteMissing) {
+            self.setting.progress.stream(|s| s.deletes_missing += 1);
+        }
+        if !outcome.applied {
+            return Ok(Operation::Other);
+        }
+        Ok(match operation {
+            conflict::Operation::Insert => Operation::Insert,
+            conflict::Operation::Update => Operation::Update,
+            conflict::Operation::Delete => Operation::Delete,
+        })
+    }
+
+    /// After an error: the same transactions are read again and applied with care, or the error is what the task is told.
+    pub(super) async fn take_care(&mut self, error: Error) -> Error {
+        let is_careful = self.is_careful();
+        match error.kind {
+            Kind::Conflict if is_careful || self.draining => return self.write_failure(error).await,
+            Kind::Contention if is_careful && self.contended < CONTENDED => self.contended += 1,
+            Kind::Conflict if !self.rewind && !self.draining => {}
+            _ => return error,
+        }
+        tracing::info!(object = error.object, "applied change by change: {error}");
+        if let Err(worse) = self.session.abandon().await {
+            return worse;
+        }
+        let open = self.open.as_ref().map_or(Lsn(0), |open| Lsn(open.transaction.commit.0 + 1));
+        self.careful_until = self.careful_until.max(self.group.end).max(open);
+        self.group.close();
+        self.batch.end();
+        self.rewind = true;
+        error
+    }
+
+    /// In a transaction of its own: the one that it is about is rolled back, and the position has not moved.
+    async fn write_failure(&mut self, error: Error) -> Error {
+        let Some(record) = self.resolver.take_failure() else { return error };
+        let written = async {
+            self.session.abandon().await?;
+            record.write(self.session.client()).await
+        };
+        if let Err(worse) = written.await {
+            tracing::warn!(%worse, "the conflict that stops the task could not be written down");
+        }
+        error
+    }
+}

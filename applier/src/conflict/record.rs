@@ -1,0 +1,160 @@
+//! The record of a conflict: one row of `pgrelay_peer.conflict`, in the transaction that resolves it.
+
+use std::collections::HashMap;
+
+use pgrelay_core::{
+    Result,
+    conflict::{Direction, Kind, Policy, Writer},
+    name::quote_ident,
+};
+use tokio_postgres::{Client, Row, Statement};
+
+use super::{meet::MetRow, resolve::Incoming};
+use crate::{
+    apply::{relation::Target, session::Value},
+    pg::{
+        pgoutput::{Column, Tuple},
+        server_error,
+    },
+};
+
+/// What was met and what was done.
+pub struct Conflict {
+    /// What kind of conflict it is, and by which policy it was decided; none of a change that is left out unseen.
+    pub met: Option<(Kind, Policy)>,
+    /// What was done.
+    pub resolution: &'static str,
+    /// A sentence that the rest does not tell.
+    pub note: Option<String>,
+    /// Every row that it was about, as it was.
+    pub rows: Vec<MetRow>,
+    /// The row as it became, as the text of `jsonb`.
+    pub result: Option<String>,
+}
+
+/// A record that is ready to be written.
+pub struct Record(Vec<Value>);
+
+/// Images of a table's rows as `jsonb`, by the columns that are known.
+#[derive(Default)]
+pub struct Images {
+    prepared: HashMap<Vec<usize>, Statement>,
+}
+
+impl Images {
+    /// The image of those columns of a row that `known` has and that the row tells.
+    async fn of(
+        &mut self,
+        peer: &Client,
+        target: &Target,
+        incoming: Incoming<'_>,
+        row: Option<Tuple<'_>>,
+        key_only: bool,
+    ) -> Result<Option<String>> {
+        use futures_util::TryStreamExt;
+        let Some(row) = row else { return Ok(None) };
+        let (mut columns, mut values) = (vec![], vec![]);
+        for (n, column) in row.columns().enumerate().filter(|(n, _)| !key_only || target.relation.columns[*n].is_key) {
+            match column {
+                Column::Null => values.push(Value::Text(None)),
+                Column::Text(text) => values.push(Value::Text(Some(incoming.payload.slice_ref(text)))),
+                _ => continue,
+            }
+            columns.push(n);
+        }
+        let table = &target.relation.table;
+        let failed = |e| server_error(e, &format!("write down a conflict in table \"{table}\"")).object(table.to_string());
+        if !self.prepared.contains_key(&columns) {
+            let list = columns
+                .iter()
+                .enumerate()
+                .map(|(at, &n)| format!("${}::{} AS {}", at + 1, target.type_of(n), quote_ident(&target.relation.columns[n].name)));
+            let list: Vec<String> = list.collect();
+            let sql = format!(
+                "SELECT pg_catalog.to_jsonb(\"pgrelay row\".*)::pg_catalog.text FROM (SELECT {}) AS \"pgrelay row\"",
+                list.join(", ")
+            );
+            self.prepared.insert(columns.clone(), peer.prepare(&sql).await.map_err(failed)?);
+        }
+        let rows = async { peer.query_raw(&self.prepared[&columns], values).await?.try_collect::<Vec<Row>>().await };
+        Ok(rows.await.map_err(failed)?.first().map(|row| row.get(0)))
+    }
+}
+
+/// Makes the record of a conflict; writes nothing yet.
+pub async fn make(
+    peer: &Client,
+    images: &mut Images,
+    (key, direction): (&str, Direction),
+    target: &Target,
+    incoming: Incoming<'_>,
+    conflict: &Conflict,
+) -> Result<Record> {
+    let old = images.of(peer, target, incoming, incoming.old, !target.tells_whole_rows()).await?;
+    let new = images.of(peer, target, incoming, incoming.new, false).await?;
+    let of_key = images.of(peer, target, incoming, incoming.old.or(incoming.new), true).await?;
+    let table = &target.relation.table;
+    let mut constraints: Vec<&str> = conflict.rows.iter().flat_map(|row| row.constraints.iter().map(String::as_str)).collect();
+    constraints.dedup();
+    let rows: Vec<&str> = conflict.rows.iter().map(|row| row.image.as_str()).collect();
+    let origins: Vec<Option<&str>> = conflict.rows.iter().map(|row| row.origin.as_deref()).collect();
+    let time = |row: &MetRow| if let Writer::Other(Some(at)) = row.writer { Some(at.to_string()) } else { None };
+    let times: Vec<Option<String>> = conflict.rows.iter().map(time).collect();
+    let times: Vec<Option<&str>> = times.iter().map(Option::as_deref).collect();
+    Ok(Record(vec![
+        text(key),
+        text(direction.as_str()),
+        text(&table.schema),
+        text(&table.name),
+        text(incoming.operation.as_str()),
+        conflict.met.map_or(Value::Text(None), |(kind, _)| text(kind.as_str())),
+        text(&array(constraints.into_iter().map(Some))),
+        conflict.met.map_or(Value::Text(None), |(_, policy)| text(policy.as_str())),
+        text(conflict.resolution),
+        text(&incoming.origin.xid.to_string()),
+        text(&incoming.origin.commit.to_string()),
+        Value::Time(incoming.origin.committed),
+        text(&incoming.number.to_string()),
+        of_key.as_deref().map_or(Value::Text(None), text),
+        old.as_deref().map_or(Value::Text(None), text),
+        new.as_deref().map_or(Value::Text(None), text),
+        text(&format!("[{}]", rows.join(", "))),
+        conflict.result.as_deref().map_or(Value::Text(None), text),
+        text(&array(origins.into_iter())),
+        text(&array(times.into_iter())),
+        conflict.note.as_deref().map_or(Value::Text(None), text),
+    ]))
+}
+
+impl Record {
+    /// Writes it, in whatever transaction is open.
+    pub async fn write(self, peer: &Client) -> Result<()> {
+        let failed = |e| server_error(e, "write down a conflict on the peer");
+        let statement = peer.prepare(include_str!("../../../sql/peer/record_conflict.sql")).await.map_err(failed)?;
+        peer.execute_raw(&statement, self.0).await.map(drop).map_err(failed)
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(Some(bytes::Bytes::copy_from_slice(text.as_bytes())))
+}
+
+/// The text of an array with one dimension.
+fn array<'a>(elements: impl Iterator<Item = Option<&'a str>>) -> String {
+    let quoted = |element: Option<&str>| match element {
+        Some(text) => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+        None => "NULL".to_owned(),
+    };
+    format!("{{{}}}", elements.map(quoted).collect::<Vec<_>>().join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_any_character_stay_one_element() {
+        assert_eq!(array([Some("a"), Some("b\"c\\,"), Some("NULL"), None].into_iter()), r#"{"a","b\"c\\,","NULL",NULL}"#);
+        assert_eq!(array(std::iter::empty()), "{}");
+    }
+}

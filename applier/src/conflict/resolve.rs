@@ -1,0 +1,315 @@
+//! One change, exactly: looks at what it meets, asks what is to be done, does it, writes down what it was.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use pgrelay_core::{
+    Error, Result,
+    conflict::{Action, Change, Decision, Direction, Met, Operation, Rules, decide},
+    error::Kind,
+};
+use tokio_postgres::{Client, Statement};
+
+use super::{
+    meet::{Look, MetRow},
+    missing,
+    record::{self, Conflict, Images, Record},
+};
+use crate::{
+    apply::{
+        relation::{Ready, Target},
+        session::{self, Session, Value},
+    },
+    pg::{
+        pgoutput::{Column, Tuple},
+        server_error,
+    },
+};
+
+/// The transaction of the source that a change belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// Its id there.
+    pub xid: u64,
+    /// Its commit record.
+    pub commit: pgrelay_core::Lsn,
+    /// When it was committed, in microseconds since 2000.
+    pub committed: i64,
+}
+
+/// A change as the stream brought it.
+#[derive(Clone, Copy)]
+pub struct Incoming<'a> {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Which change of its transaction it is, from 1.
+    pub number: i64,
+    /// The message that the rows are parts of.
+    pub payload: &'a Bytes,
+    /// What is known of the old row.
+    pub old: Option<Tuple<'a>>,
+    /// The new row.
+    pub new: Option<Tuple<'a>>,
+    /// Insert, update or delete.
+    pub operation: Operation,
+}
+
+/// How conflicts are met on one side.
+pub struct Resolver {
+    /// Under which name the task's own writes are known there.
+    pub origin: String,
+    /// Which way the changes go.
+    pub direction: Direction,
+    /// The server has `track_commit_timestamp` on.
+    pub tracks: bool,
+    /// A session on the side that the changes come from, for values that they do not carry.
+    pub other_side: Arc<Client>,
+    tables: HashMap<u32, Table>,
+    failure: Option<Record>,
+}
+
+struct Table {
+    look: Look,
+    rows: HashMap<bool, Statement>,
+    images: Images,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// False when it was left out.
+    pub applied: bool,
+    /// The kind of conflict that it was.
+    pub conflict: Option<pgrelay_core::conflict::Kind>,
+}
+
+impl Resolver {
+    /// For a session of the peer, whose setting is looked at.
+    pub async fn new(peer: &Client, origin: &str, direction: Direction, other_side: Arc<Client>) -> Result<Resolver> {
+        let sql = "SELECT pg_catalog.current_setting('track_commit_timestamp') = 'on'";
+        let row = peer.query_one(sql, &[]).await.map_err(|e| server_error(e, "look whether commit times are known"))?;
+        Ok(Resolver { origin: origin.to_owned(), direction, tracks: row.get(0), other_side, tables: HashMap::new(), failure: None })
+    }
+
+    /// What is known of the peer's tables is read again.
+    pub fn forget(&mut self) {
+        self.tables.clear();
+    }
+
+    /// Applies one change by these rules. The peer's transaction is open and nothing of it is under way.
+    ///
+    /// Errors: `Conflict` when the policy is to fail, with the record to be written once the transaction is rolled back; `Contention`
+    /// when somebody else writes at the same time and all of it is to be tried again.
+    pub async fn apply(&mut self, session: &mut Session, target: &mut Target, rules: &Rules, incoming: Incoming<'_>) -> Result<Outcome> {
+        let table = target.relation.table.clone();
+        self.prepare(session, target).await?;
+        let row = match incoming.operation {
+            Operation::Insert => None,
+            Operation::Update | Operation::Delete => self.row(session, target, incoming).await?,
+        };
+        let colliding = match incoming.new {
+            Some(_) => {
+                let own = row.as_ref().map(|row| row.at.as_str());
+                let look = &self.table(target)?.look;
+                look.colliding(session.client(), || new_values(incoming), own).await?
+            }
+            None => vec![],
+        };
+        let change =
+            Change { operation: incoming.operation, table: &table, direction: self.direction, committed: incoming.origin.committed };
+        let met: Vec<Met> = colliding.iter().map(|row| Met { writer: row.writer }).collect();
+        let decision = decide(rules, change, row.as_ref().map(|row| Met { writer: row.writer }), &met);
+        let mut conflict = decision.conflict.map(|(kind, policy)| Conflict {
+            met: Some((kind, policy)),
+            resolution: decision.action.as_str(),
+            note: decision.update_missing.then(|| "The row that the update is about is missing too.".to_owned()),
+            rows: row.iter().chain(&colliding).cloned().collect(),
+            result: None,
+        });
+        if let (Action::Fail, Some(conflict)) = (decision.action, &conflict) {
+            self.failure = Some(self.record(session, target, incoming, conflict).await?);
+            return Err(stopped(target, &decision, &colliding, incoming));
+        }
+        let applied = match decision.action {
+            Action::Skip | Action::Fail => false,
+            Action::Apply | Action::Replace => self.write(session, target, incoming, row.as_ref(), &colliding).await?,
+        };
+        if let Some(conflict) = &mut conflict {
+            if applied && incoming.new.is_some() {
+                conflict.result = self.row(session, target, Incoming { old: None, ..incoming }).await?.map(|row| row.image);
+            } else if !applied && decision.action != Action::Skip {
+                (conflict.resolution, conflict.note) = (Action::Skip.as_str(), Some(missing::NOTE.to_owned()));
+            }
+            let record = self.record(session, target, incoming, conflict).await?;
+            // pgrelay's own table is no business of the table's owner.
+            session.act_as(None, &table).await?;
+            record.write(session.client()).await?;
+        }
+        Ok(Outcome { applied, conflict: decision.conflict.map(|(kind, _)| kind) })
+    }
+
+    /// Leaves one change out and writes down what it was.
+    pub async fn skip(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<()> {
+        self.prepare(session, target).await?;
+        let conflict = Conflict { met: None, resolution: "skipped", note: None, rows: vec![], result: None };
+        let record = self.record(session, target, incoming, &conflict).await?;
+        session.act_as(None, &target.relation.table).await?;
+        record.write(session.client()).await
+    }
+
+    /// The record of the conflict that the last error was about, once: to be written when the transaction is rolled back.
+    pub fn take_failure(&mut self) -> Option<Record> {
+        self.failure.take()
+    }
+
+    async fn record(&mut self, session: &Session, target: &Target, incoming: Incoming<'_>, conflict: &Conflict) -> Result<Record> {
+        let to = (self.origin.as_str(), self.direction);
+        let table = self.tables.get_mut(&target.relation.oid).ok_or_else(not_prepared)?;
+        record::make(session.client(), &mut table.images, to, target, incoming, conflict).await
+    }
+
+    async fn prepare(&mut self, session: &Session, target: &Target) -> Result<()> {
+        let relation = &target.relation;
+        if !self.tables.contains_key(&relation.oid) {
+            let given = target.column_names();
+            let look = Look::new(session.client(), &relation.table, given, &self.origin, self.tracks).await?;
+            self.tables.insert(relation.oid, Table { look, rows: HashMap::new(), images: Images::default() });
+        }
+        Ok(())
+    }
+
+    fn table(&self, target: &Target) -> Result<&Table> {
+        self.tables.get(&target.relation.oid).ok_or_else(not_prepared)
+    }
+
+    /// The row that an update or a delete is about.
+    async fn row(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<Option<MetRow>> {
+        let old_known = incoming.old.is_some();
+        let (condition, parameters) = target.condition(old_known);
+        let table = self.tables.get_mut(&target.relation.oid).ok_or_else(not_prepared)?;
+        if !table.rows.contains_key(&old_known) {
+            let statement = session.prepare(&table.look.row_sql(&condition), &target.relation.table).await?;
+            table.rows.insert(old_known, statement);
+        }
+        let values = target.values(&parameters, incoming.payload, incoming.old, incoming.new)?;
+        table.look.row(session.client(), &table.rows[&old_known], values).await
+    }
+
+    /// Makes the change; false when a value that it needs is nowhere any more.
+    async fn write(
+        &mut self,
+        session: &mut Session,
+        target: &mut Target,
+        incoming: Incoming<'_>,
+        row: Option<&MetRow>,
+        colliding: &[MetRow],
+    ) -> Result<bool> {
+        let table = target.relation.table.clone();
+        let (ready, operation) = match (incoming.operation, incoming.new) {
+            (Operation::Delete, _) | (_, None) => {
+                let Some(old) = incoming.old else { return Err(without_row(target)) };
+                (Some(target.delete(session, incoming.payload, old).await?), session::Operation::Delete)
+            }
+            (Operation::Update, Some(new)) if row.is_some() => {
+                self.remove(session, target, colliding, None).await?;
+                match target.update(session, incoming.payload, incoming.old, new).await? {
+                    Some((ready, operation)) => (Some(ready), operation),
+                    None => (None, session::Operation::Update),
+                }
+            }
+            (_, Some(new)) => {
+                let primary = self.table(target)?.look.primary();
+                let same = colliding.iter().find(|row| primary.is_some_and(|name| row.constraints.iter().any(|c| c == name)));
+                self.remove(session, target, colliding, same.map(|row| row.at.as_str())).await?;
+                let complete = !new.columns().any(|column| column == Column::UnchangedToast);
+                match (same, complete) {
+                    // In place, so that what the peer alone has in this row stays.
+                    (Some(_), _) => match target.update(session, incoming.payload, None, new).await? {
+                        Some((ready, operation)) => (Some(ready), operation),
+                        None => (None, session::Operation::Update),
+                    },
+                    (None, true) => (Some(target.insert(session, incoming.payload, new).await?), session::Operation::Insert),
+                    (None, false) => {
+                        let Some(values) = missing::values(&self.other_side, target, incoming).await? else { return Ok(false) };
+                        (Some(target.insert_values(session, values).await?), session::Operation::Insert)
+                    }
+                }
+            }
+        };
+        if let Some(Ready { statement, values }) = ready {
+            // That the row is there, or nothing in its way, is known.
+            let operation = if target.peer().watched { session::Operation::Watched } else { operation };
+            session.execute(statement, values, operation, &table).await?;
+            session.settle().await.map_err(contended)?;
+        }
+        Ok(true)
+    }
+
+    /// Removes the rows that give way, but for the one at `but`.
+    async fn remove(&self, session: &Session, target: &Target, rows: &[MetRow], but: Option<&str>) -> Result<()> {
+        let places: Vec<String> = rows.iter().filter(|row| Some(row.at.as_str()) != but).map(|row| format!("'{}'", row.at)).collect();
+        if places.is_empty() {
+            return Ok(());
+        }
+        let table = &target.relation.table;
+        let sql = format!("DELETE FROM ONLY {} WHERE ctid = ANY (ARRAY[{}]::pg_catalog.tid[])", table.quoted(), places.join(", "));
+        let removed = session.client().execute(&sql, &[]).await;
+        let removed =
+            removed.map_err(|e| server_error(e, &format!("remove rows of table \"{table}\" that give way")).object(table.to_string()))?;
+        if removed == places.len() as u64 {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Rejected, format!("a row of table \"{table}\" of the peer that is to give way could not be removed"))
+            .object(table.to_string())
+            .detail("A trigger that fires while changes are applied has kept it.")
+            .hint("Disable the trigger for the replica role, or remove the row, then call pgrelay.resume_task()."))
+    }
+}
+
+/// The values of the new row. What an update leaves as it was counts as NULL, which collides with nothing: so it was before.
+fn new_values(incoming: Incoming<'_>) -> Vec<Value> {
+    let value = |column: Column<'_>| match column {
+        Column::Text(text) => Value::Text(Some(incoming.payload.slice_ref(text))),
+        _ => Value::Text(None),
+    };
+    incoming.new.map(|new| new.columns().map(value).collect()).unwrap_or_default()
+}
+
+/// Somebody has put a row there between the look and the change.
+fn contended(mut error: Error) -> Error {
+    if error.kind == Kind::Conflict {
+        error.kind = Kind::Contention;
+    }
+    error
+}
+
+fn not_prepared() -> Error {
+    Error::new(Kind::Internal, "a table was not looked at before its changes")
+}
+
+fn without_row(target: &Target) -> Error {
+    Error::new(Kind::Protocol, format!("a change of table \"{}\" has no row", target.relation.table))
+}
+
+/// The error that a task stops with.
+fn stopped(target: &Target, decision: &Decision, colliding: &[MetRow], incoming: Incoming<'_>) -> Error {
+    let table = &target.relation.table;
+    let kind = decision.conflict.map_or("conflict", |(kind, _)| kind.as_str());
+    let constraints: Vec<String> = colliding.iter().flat_map(|row| row.constraints.iter().map(|name| format!("\"{name}\""))).collect();
+    let operation = incoming.operation.as_str();
+    let article = if operation == "delete" { "a" } else { "an" };
+    let what = match colliding.len() {
+        0 => format!("{article} {operation} of table \"{table}\" conflicts with the peer"),
+        1 => format!("{article} {operation} collides with a row that table \"{table}\" of the peer holds"),
+        n => format!("{article} {operation} collides with {n} rows that table \"{table}\" of the peer holds"),
+    };
+    let by = if constraints.is_empty() { String::new() } else { format!(" by {}", constraints.join(", ")) };
+    Error::new(Kind::Conflict, what)
+        .object(table.to_string())
+        .detail(format!("It is {kind}{by}, in the transaction that commits at {}.", incoming.origin.commit))
+        .hint(format!(
+            "See pgrelay.conflict. Mend the row on the peer or choose a policy with pgrelay.set_conflict_policy(), then call \
+             pgrelay.resume_task(); or leave the whole transaction out with pgrelay.skip_transaction(task, '{}').",
+            incoming.origin.commit
+        ))
+}
