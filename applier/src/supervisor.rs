@@ -7,6 +7,7 @@ use std::{collections::HashMap, time::Duration};
 
 use pgrelay_core::{
     Error, Result,
+    conflict::Rules,
     error::{Class, Kind},
     state::Desired,
     task::Options,
@@ -21,7 +22,7 @@ use tokio_postgres::Notification;
 use crate::{
     pg::{Endpoint, connect_listening, server_error},
     store::{Instance, Store, TaskRow},
-    task::{self, Base},
+    task::{self, Base, Live},
 };
 
 /// How often the tasks are looked at without a notification.
@@ -142,6 +143,8 @@ struct Told {
     row: watch::Sender<TaskRow>,
     /// A new value reaches the running work.
     live: watch::Sender<Options>,
+    /// Likewise.
+    rules: watch::Sender<Rules>,
 }
 
 impl Told {
@@ -150,6 +153,13 @@ impl Told {
         let command = self.serial != row.serial;
         let changed = self.options != row.options;
         (self.serial, self.options) = (row.serial, row.options.clone());
+        if let Ok(rules) = row.rules() {
+            self.rules.send_if_modified(|old| {
+                let news = *old != rules;
+                *old = rules;
+                news
+            });
+        }
         let Some(options) = row.options().ok().filter(|_| changed) else {
             return !(command || changed) || self.row.send(row.clone()).is_ok();
         };
@@ -233,8 +243,9 @@ impl Tasks {
         let (serial, options) = (row.serial, row.options.clone());
         // Options that cannot be read fail the task when it is to run.
         let (live, hear_live) = watch::channel(row.options().unwrap_or_default());
+        let (rules, hear_rules) = watch::channel(row.rules().unwrap_or_default());
         let (id, (row, hear_row)) = (row.id, watch::channel(row));
-        self.running.insert(id, Told { serial, options, row, live });
-        self.parts.spawn(task::serve(self.base.clone(), hear_row, hear_live));
+        self.running.insert(id, Told { serial, options, row, live, rules });
+        self.parts.spawn(task::serve(self.base.clone(), hear_row, Live { options: hear_live, rules: hear_rules }));
     }
 }

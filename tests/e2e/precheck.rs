@@ -49,7 +49,8 @@ impl Sides {
         let server = &source.server;
         let lineage = Lineage { system_identifier: server.system_identifier, database_oid: server.database_oid, timeline: server.timeline };
         let peer = gather_peer(&Self::as_relay(&self.peer).await, ORIGIN).await.expect("facts of the peer");
-        Facts { source, peer: Ok(peer), options: self.options.clone(), lineage: Some(lineage), plan: self.plan.clone() }
+        let rules = self.options.rules(vec![]);
+        Facts { source, peer: Ok(peer), options: self.options.clone(), rules, lineage: Some(lineage), plan: self.plan.clone() }
     }
 
     /// Findings that are not ok.

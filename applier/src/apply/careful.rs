@@ -6,7 +6,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pgrelay_core::{Error, Lsn, Result, conflict::{self, Rules}, error::Kind};
+use pgrelay_core::{
+    Error, Lsn, Result,
+    conflict::{self, Rules},
+    error::Kind,
+};
 
 use super::{
     Applier, Open, outside, place,
@@ -47,7 +51,7 @@ impl Applier {
 
     /// Whether the transaction of this commit record is to be left out.
     pub(super) fn is_skipped(&self, commit: Lsn) -> bool {
-        self.is_skipped(origin.commit)
+        self.setting.skips.contains(&commit)
     }
 
     /// Whether the open transaction goes change by change.
@@ -62,8 +66,15 @@ impl Applier {
     }
 
     /// Applies as much of a change as `form` says, by the policies; the peer's transaction is open.
-    pub(super) async fn carefully(&mut self, relation: &Arc<Relation>, form: &Form, payload: &Bytes, careful: Careful) -> Result<Operation> {
+    pub(super) async fn carefully(
+        &mut self,
+        relation: &Arc<Relation>,
+        form: &Form,
+        payload: &Bytes,
+        careful: Careful,
+    ) -> Result<Operation> {
         let Careful { of: origin, number, rules } = careful;
+        let is_skipped = self.is_skipped(origin.commit);
         self.session.settle().await?;
         self.target(relation).await?;
         let target = self.targets.get_mut(&relation.oid).ok_or_else(outside)?;
@@ -71,7 +82,9 @@ impl Applier {
             (Message::Update { new, .. }, Form::NewRow) if place::is_partial(new) => {
                 return Err(standing::start_over(&self.setting.peer, &self.setting.origin, &relation.table).await?);
             }
-            (Message::Update { new, .. }, Form::NewRow) | (Message::Insert { new, .. }, _) => (None, Some(new), conflict::Operation::Insert),
+            (Message::Update { new, .. }, Form::NewRow) | (Message::Insert { new, .. }, _) => {
+                (None, Some(new), conflict::Operation::Insert)
+            }
             (Message::Update { old: Some((_, old)), .. }, Form::OldRow) | (Message::Delete { old, .. }, _) => {
                 (Some(old), None, conflict::Operation::Delete)
             }
@@ -80,7 +93,7 @@ impl Applier {
         };
         self.session.act_for(target.peer(), &relation.table).await?;
         let incoming = Incoming { origin, number, payload, old, new, operation };
-        if self.is_skipped(origin.commit) {
+        if is_skipped {
             self.resolver.skip(&mut self.session, target, incoming).await?;
             return Ok(Operation::Other);
         }

@@ -7,7 +7,7 @@ use pgrelay_core::{Error, Lsn, Result, error::Kind};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Applier, CopyMessage, End, Open, fresh_snapshot, outside, relations,
+    Applier, CopyMessage, End, fresh_snapshot, outside, relations,
     tables::{Tables, Transaction},
 };
 use crate::{

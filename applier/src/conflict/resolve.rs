@@ -162,13 +162,13 @@ impl Resolver {
         self.failure.take()
     }
 
-    async fn record(&mut self, session: &Session, target: &Target, incoming: Incoming<'_>, conflict: &Conflict) -> Result<Record> {
+    async fn record(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>, conflict: &Conflict) -> Result<Record> {
         let to = (self.origin.as_str(), self.direction);
         let table = self.tables.get_mut(&target.relation.oid).ok_or_else(not_prepared)?;
         record::make(session.client(), &mut table.images, to, target, incoming, conflict).await
     }
 
-    async fn prepare(&mut self, session: &Session, target: &Target) -> Result<()> {
+    async fn prepare(&mut self, session: &mut Session, target: &Target) -> Result<()> {
         let relation = &target.relation;
         if !self.tables.contains_key(&relation.oid) {
             let given = target.column_names();
@@ -246,7 +246,7 @@ impl Resolver {
     }
 
     /// Removes the rows that give way, but for the one at `but`.
-    async fn remove(&self, session: &Session, target: &Target, rows: &[MetRow], but: Option<&str>) -> Result<()> {
+    async fn remove(&self, session: &mut Session, target: &Target, rows: &[MetRow], but: Option<&str>) -> Result<()> {
         let places: Vec<String> = rows.iter().filter(|row| Some(row.at.as_str()) != but).map(|row| format!("'{}'", row.at)).collect();
         if places.is_empty() {
             return Ok(());

@@ -2,6 +2,7 @@
 //!
 //! The statements stand in `sql/store/`, one file each. Nothing here decides anything.
 
+mod conflict;
 mod event;
 mod lease;
 mod progress;

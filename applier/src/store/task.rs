@@ -2,11 +2,14 @@
 
 use pgrelay_core::{
     Error, Lsn, Result,
+    conflict::{self, Direction, Override, Policy, Rules},
     error::Kind,
     name::{Selection, TableName},
     state::{Actual, Desired},
     task::{Names, Options},
 };
+
+use tokio_postgres::types::Json;
 
 use super::{Event, Store};
 use crate::pg::server_error;
@@ -39,6 +42,10 @@ pub struct TaskRow {
     pub exclude: Vec<String>,
     /// As the user gave them.
     pub options: serde_json::Value,
+    /// Policies that count for some conflicts only, partitions named one by one.
+    pub policies: Vec<Override>,
+    /// Positions of the commit records of transactions of the source that are left out.
+    pub skips: Vec<Lsn>,
     /// Of the database in which the task was made.
     pub lineage: Lineage,
     /// What the user asked for last.
@@ -72,6 +79,23 @@ impl TaskRow {
     pub fn options(&self) -> Result<Options> {
         Options::from_json(&self.options)
     }
+
+    /// How its conflicts are decided.
+    pub fn rules(&self) -> Result<Rules> {
+        Ok(self.options()?.rules(self.policies.clone()))
+    }
+}
+
+/// Schema, table, kind, direction, policy.
+type PolicyRow = (Option<String>, Option<String>, Option<String>, Option<String>, String);
+
+fn policy((schema, table, kind, direction, policy): &PolicyRow) -> Result<Override> {
+    Ok(Override {
+        table: schema.as_ref().zip(table.as_ref()).map(|(schema, table)| TableName::new(schema, table)),
+        kind: kind.as_ref().map(|word| conflict::Kind::parse(word).ok_or_else(|| unknown_word(word))).transpose()?,
+        direction: direction.as_ref().map(|word| Direction::parse(word).ok_or_else(|| unknown_word(word))).transpose()?,
+        policy: Policy::parse(policy).ok_or_else(|| unknown_word(policy))?,
+    })
 }
 
 fn unknown_word(word: &str) -> Error {
@@ -83,6 +107,7 @@ impl Store {
     pub async fn tasks(&self) -> Result<Vec<TaskRow>> {
         let rows = self.rows("read the tasks", include_str!("../../../sql/store/tasks.sql"), &[]).await?;
         let read = |row: &tokio_postgres::Row| {
+            let Json(policies): Json<Vec<PolicyRow>> = row.get("policies");
             Ok(TaskRow {
                 id: row.get("id"),
                 name: row.get("name"),
@@ -91,6 +116,8 @@ impl Store {
                 include: row.get("include"),
                 exclude: row.get("exclude"),
                 options: row.get("options"),
+                policies: policies.iter().map(policy).collect::<Result<_>>()?,
+                skips: row.get::<_, Vec<&str>>("skips").into_iter().map(str::parse).collect::<Result<_>>()?,
                 lineage: Lineage {
                     system_identifier: row.get("system_identifier"),
                     database_oid: row.get("database_oid"),

@@ -5,7 +5,7 @@
 use pgrelay_core::Result;
 use tokio_postgres::Client;
 
-use super::{context::Context, sequences::Positions};
+use super::{conflicts, context::Context, sequences::Positions};
 use crate::{
     crash::{self, Point},
     pg::server_error,
@@ -29,6 +29,8 @@ pub async fn run(c: &Context) -> Result<()> {
     let peer = if is_clone || !c.has_begun() { None } else { Some(c.peer_plain("clean-up").await) };
     if let Some(Ok(peer)) = &peer {
         end_peer_sessions(peer, &c.names.origin).await?;
+        // Nobody records any more, and what stands there goes away with the task's row.
+        conflicts::carry(c, peer).await?;
         if publication::published(&source, &c.names).await?.is_some() {
             Positions::default().follow(&source, peer, c).await?;
         }

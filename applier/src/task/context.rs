@@ -8,6 +8,7 @@ use std::sync::{
 use futures_util::future::join_all;
 use pgrelay_core::{
     Error, Result,
+    conflict::Rules,
     error::Kind,
     plan::Item,
     state::Actual,
@@ -35,6 +36,15 @@ pub struct Base {
     pub bell: watch::Receiver<u64>,
 }
 
+/// What changes of a task while it works, without anything being begun again.
+#[derive(Clone)]
+pub struct Live {
+    /// Its options.
+    pub options: watch::Receiver<Options>,
+    /// How its conflicts are decided.
+    pub rules: watch::Receiver<Rules>,
+}
+
 /// Place of a stage among the stages, from 1.
 fn rank(stage: &str) -> u8 {
     match stage {
@@ -58,6 +68,8 @@ pub struct Context {
     pub names: Names,
     /// The task's options, as they are at each moment.
     pub live: watch::Receiver<Options>,
+    /// How conflicts are decided, at each moment: looked at when a transaction begins.
+    pub rules: watch::Receiver<Rules>,
     /// Holds the copy and the apply to the task's limits.
     pub throttle: Arc<Throttle>,
     progress: Mutex<Arc<Progress>>,
@@ -68,13 +80,14 @@ pub struct Context {
 
 impl Context {
     /// For a command.
-    pub fn new(base: Base, row: TaskRow, live: watch::Receiver<Options>, throttle: Arc<Throttle>) -> Context {
+    pub fn new(base: Base, row: TaskRow, live: Live, throttle: Arc<Throttle>) -> Context {
         let names = row.names();
         let state = Mutex::new(row.state);
         let stage = AtomicU8::new(row.stage.as_deref().map_or(0, rank));
         let cleaning = AtomicBool::new(row.cleaning);
         let Base { source, store, bell } = base;
-        Context { source, store, bell, row, names, live, throttle, progress: Mutex::default(), state, stage, cleaning }
+        let Live { options: live, rules } = live;
+        Context { source, store, bell, row, names, live, rules, throttle, progress: Mutex::default(), state, stage, cleaning }
     }
 
     /// The task's options now.

@@ -4,6 +4,7 @@
 //! that did it. That is also how a pause works.
 
 mod cleanup;
+mod conflicts;
 mod context;
 mod keep;
 mod lacks;
@@ -18,7 +19,7 @@ mod start_slot;
 mod verify;
 mod watch;
 
-pub use context::{Base, Context};
+pub use context::{Base, Context, Live};
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,14 +45,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Serves a task until it is dropped. Errors only when the source cannot be written to.
 ///
-/// A new value of `rows` ends what is under way, one of `options` does not: the parts look at them.
-pub async fn serve(base: Base, mut rows: channel::Receiver<TaskRow>, options: channel::Receiver<Options>) -> Result<()> {
+/// A new value of `rows` ends what is under way, one of `live` does not: the parts look at them.
+pub async fn serve(base: Base, mut rows: channel::Receiver<TaskRow>, live: Live) -> Result<()> {
     // The limits hold from one command to the next, too.
-    let throttle = Arc::new(Throttle::new(options.clone()));
+    let throttle = Arc::new(Throttle::new(live.options.clone()));
     loop {
         let row = rows.borrow_and_update().clone();
         let dropped = row.desired == Desired::Drop;
-        let context = Context::new(base.clone(), row, options.clone(), throttle.clone());
+        let context = Context::new(base.clone(), row, live.clone(), throttle.clone());
         tokio::select! {
             acted = act(&context) => {
                 acted?;
@@ -78,7 +79,10 @@ async fn act(c: &Context) -> Result<()> {
             Ok(())
         }
         Desired::Run => work(c).await,
-        Desired::Pause => c.state(Actual::Paused, None).await,
+        Desired::Pause => {
+            conflicts::carry_rest(c).await;
+            c.state(Actual::Paused, None).await
+        }
         Desired::Stop if taken_up && row.state == Actual::Stopped => Ok(()),
         Desired::Stop => {
             clean(c).await?;
@@ -105,6 +109,7 @@ async fn work(c: &Context) -> Result<()> {
             tokio::select! {
                 ended = Box::pin(pipeline::run(c, &options)) => ended,
                 never = requests::answer_running(c) => never.map(|()| Outcome::Finished),
+                never = conflicts::run(c) => match never {},
             }
         };
         match both.await {
@@ -116,7 +121,11 @@ async fn work(c: &Context) -> Result<()> {
                     c.state(Actual::Retrying, Some(&error)).await?;
                     tokio::time::sleep(wait).await;
                 }
-                None => return c.fail(&error).await,
+                None => {
+                    // What it stops at is shown with what it met there.
+                    conflicts::carry_rest(c).await;
+                    return c.fail(&error).await;
+                }
             },
         }
     }

@@ -176,6 +176,7 @@ pub async fn findings(c: &Context) -> Result<(Vec<Finding>, Lacks, Plan)> {
         source: source_facts,
         peer,
         options,
+        rules: c.row.rules()?,
         lineage: Some(lineage),
         plan: if facts_of_plan { PlanFacts::from_plan(&plan) } else { PlanFacts::default() },
     };

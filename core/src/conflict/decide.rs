@@ -210,8 +210,8 @@ mod tests {
         use {Action::*, Operation::*};
         let differs = Some(other(50));
         // Operation, its row, colliding rows: kind; then fail, ignore, overwrite.
-        type Case = (Operation, Option<Met>, &'static [Met], Option<Kind>, [Action; 3]);
-        let cases: [Case; 12] = [
+        type Case<'a> = (Operation, Option<Met>, &'a [Met], Option<Kind>, [Action; 3]);
+        let cases: [Case<'_>; 12] = [
             (Insert, None, &[], None, [Apply, Apply, Apply]),
             (Insert, None, &[UNKNOWN], Some(Kind::InsertExists), [Fail, Skip, Replace]),
             (Insert, None, &[OWN, UNKNOWN], Some(Kind::MultipleUniqueConflicts), [Fail, Skip, Replace]),

@@ -146,6 +146,11 @@ impl Rules {
         matching.max_by_key(|o| o.weight()).map_or(self.policy, |o| o.policy)
     }
 
+    /// Whether some conflict is decided by a policy.
+    pub fn uses(&self, policy: Policy) -> bool {
+        self.policy == policy || self.overrides.iter().any(|o| o.policy == policy)
+    }
+
     /// Whether for some conflict it matters who wrote a row last, beyond the record.
     pub fn asks_for_origins(&self) -> bool {
         self.strict || self.policy.is_strict() || self.overrides.iter().any(|o| o.policy.is_strict())

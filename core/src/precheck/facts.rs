@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 
-use crate::{name::TableName, plan::Plan, task::Options};
+use crate::{conflict::Rules, name::TableName, plan::Plan, task::Options};
 
 /// Everything a precheck knows.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Facts {
     pub peer: Result<PeerFacts, Unreachable>,
     /// The task's options.
     pub options: Options,
+    /// How its conflicts are decided.
+    pub rules: Rules,
     /// Where the task was made; `None` before there is one.
     pub lineage: Option<Lineage>,
     /// What the task is about to create on the peer; empty without the schema stage.
@@ -74,6 +76,8 @@ pub struct ServerFacts {
     pub locale: Option<String>,
     /// The setting as the database has it; `None` where the session that asked has set it.
     pub lc_monetary: Option<String>,
+    /// The setting.
+    pub track_commit_timestamp: bool,
     /// The setting.
     pub max_connections: i64,
     /// Connections kept back from the role that asked.

@@ -4,6 +4,7 @@
 //! All checks run, none stops the others. A check that passes says so, once per side, so that a DBA sees what was looked at.
 //! Whatever is a warning or an error names its object, its cause and, where SQL can mend it, that SQL.
 
+mod conflicts;
 mod connection;
 mod facts;
 mod objects;
@@ -13,6 +14,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use conflicts::lacking_commit_times;
 pub use facts::*;
 pub use objects::lacking_extensions;
 
@@ -41,6 +43,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("connections", server::connections),
     ("encoding", server::encoding),
     ("locale", server::locale),
+    ("track_commit_timestamp", conflicts::track_commit_timestamp),
     ("long_transactions", server::long_transactions),
     ("prepared_transactions", server::prepared_transactions),
     ("source_applier_role", rights::source_applier_role),

@@ -7,6 +7,8 @@ use crate::{finding::Finding, name::quote_literal};
 const OLDEST_MAJOR: i32 = 15;
 /// Connections that the applier opens on a side besides those of the copy: its own, the control of the task, the apply.
 const CONNECTIONS_BESIDES_COPY: i64 = 3;
+/// On the peer one more reads the records of conflicts.
+const CONNECTIONS_FOR_CONFLICTS: i64 = 1;
 /// Below this a busy applier may be taken for dead; milliseconds.
 const SMALL_WAL_SENDER_TIMEOUT: i64 = 10_000;
 /// An open transaction of this age is worth a warning: a slot cannot be created before it ends; seconds.
@@ -202,7 +204,7 @@ pub(super) fn connections(facts: &Facts, out: &mut Vec<Finding>) {
     out.push(connections_of(SOURCE, &facts.source.server, needed));
     if let Ok(peer) = &facts.peer {
         // Those that copy, read marks, and build.
-        out.push(connections_of(PEER, &peer.server, needed + 2 * copies));
+        out.push(connections_of(PEER, &peer.server, needed + 2 * copies + CONNECTIONS_FOR_CONFLICTS));
     }
 }
 

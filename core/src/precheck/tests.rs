@@ -12,7 +12,7 @@ fn server(identifier: i64) -> ServerFacts {
     serde_json::from_value(json!({
         "version_num": 150004, "version": "15.4", "system_identifier": identifier, "database_oid": 5, "database": "app",
         "timeline": 1, "in_recovery": false, "read_only": false, "encoding": "UTF8", "collate": "C", "ctype": "C",
-        "locale_provider": "libc", "locale": null, "lc_monetary": "C", "max_connections": 100, "reserved_connections": 3,
+        "locale_provider": "libc", "locale": null, "lc_monetary": "C", "track_commit_timestamp": false, "max_connections": 100, "reserved_connections": 3,
         "used_connections": 10, "database_connection_limit": -1, "database_connections": 5,
         "role": {"name": "relay", "superuser": false, "replication": true, "bypass_rls": false, "create_in_database": true}
     }))
@@ -75,6 +75,7 @@ fn well() -> Facts {
             own_origin: "origin".into(),
         }),
         options: Options::default(),
+        rules: crate::conflict::Rules::default(),
         lineage: Some(Lineage { system_identifier: 1, database_oid: 5, timeline: 1 }),
         plan: PlanFacts {
             kept_tables: Default::default(),
@@ -241,8 +242,8 @@ fn room_on_both_servers() {
         peer(f).rights.origins.extend(["origin".into(), "origin_copy_1".into()]);
     });
     error("connections", "max_connections = 105", |f| f.source.server.used_connections = 95);
-    error("connections", "CONNECTION LIMIT 20", |f| peer(f).server.database_connection_limit = 12);
-    nothing(|f| peer(f).server.database_connection_limit = 20);
+    error("connections", "CONNECTION LIMIT 21", |f| peer(f).server.database_connection_limit = 12);
+    nothing(|f| peer(f).server.database_connection_limit = 21);
 }
 
 #[test]
@@ -400,6 +401,21 @@ fn roles_and_extensions_that_the_peer_lacks() {
     error("extensions", "as a superuser", |f| peer(f).rights.extensions[0].creatable = false);
     error("extensions", "UPDATE TO '1.6'", |f| peer(f).rights.extensions[0].installed_version = Some("1.5".into()));
     nothing(|f| peer(f).rights.extensions[0].installed_version = Some("1.10".into()));
+}
+
+#[test]
+fn policies_that_ask_who_wrote_a_row_need_commit_times() {
+    use crate::conflict::{Override, Policy};
+    const ITEM: &str = "track_commit_timestamp";
+    let table = Some(crate::name::TableName::new("shop", "orders"));
+    let latest = Override { table, kind: None, direction: None, policy: Policy::LatestWins };
+    error(ITEM, "ALTER SYSTEM SET track_commit_timestamp = on", |f| f.rules.policy = Policy::LatestWins);
+    error(ITEM, "restart", |f| f.rules.overrides = vec![latest.clone()]);
+    one(ITEM, Severity::Warning, "ALTER SYSTEM SET track_commit_timestamp = on", |f| f.rules.strict = true);
+    nothing(|f| {
+        (f.rules.policy, f.rules.strict, f.rules.overrides) = (Policy::LatestWins, true, vec![latest]);
+        peer(f).server.track_commit_timestamp = true;
+    });
 }
 
 #[test]

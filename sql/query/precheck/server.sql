@@ -20,6 +20,7 @@ SELECT pg_catalog.jsonb_build_object(
         'locale', coalesce(pg_catalog.to_jsonb(d) ->> 'datlocale', pg_catalog.to_jsonb(d) ->> 'daticulocale'),
         'lc_monetary', (SELECT s.setting FROM pg_catalog.pg_settings s
             WHERE s.name = 'lc_monetary' AND s.source NOT IN ('client', 'session')),
+        'track_commit_timestamp', pg_catalog.current_setting('track_commit_timestamp')::boolean,
         'max_connections', pg_catalog.current_setting('max_connections')::bigint,
         'reserved_connections', CASE WHEN r.rolsuper THEN 0
             ELSE pg_catalog.current_setting('superuser_reserved_connections')::bigint

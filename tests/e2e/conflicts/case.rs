@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use pgrelay_tests::Pair;
 use pgrelay_tests::pair::DB;
 use pgrelay_tests::wait::wait_until;
-use pgrelay_tests::Pair;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -68,8 +68,7 @@ pub struct Case {
 pub const T: &str = "(id int PRIMARY KEY, u int UNIQUE, v text)";
 
 /// A scenario with the usual table.
-pub const PLAIN: Case =
-    Case { name: "", table: T, both: "", rows: "", peer: "", source: "", ends: [End::Running(""); 3], recorded: "" };
+pub const PLAIN: Case = Case { name: "", table: T, both: "", rows: "", peer: "", source: "", ends: [End::Running(""); 3], recorded: "" };
 
 /// Runs all scenarios under one policy, one after another in one task; what makes it fail is skipped before the next.
 pub async fn run(cases: &[Case], policy: Policy, way: Way) {
@@ -79,7 +78,8 @@ pub async fn run(cases: &[Case], policy: Policy, way: Way) {
         objects += &place(&format!("CREATE TABLE {{t}} {}; {}; {};", case.table, case.both, case.rows), table);
     }
     let pair = Pair::start(&objects).await;
-    pair.start_task(&format!(r#"{{"conflict_policy": "{}", "acknowledge_warnings": true, "keyless": "insert_only"}}"#, policy.word())).await;
+    pair.start_task(&format!(r#"{{"conflict_policy": "{}", "acknowledge_warnings": true, "keyless": "insert_only"}}"#, policy.word()))
+        .await;
     pair.wait_for_state("running", 3 * MINUTE).await;
     for (n, (table, case)) in named.iter().enumerate() {
         println!("{}: {table} {}", policy.word(), case.name);

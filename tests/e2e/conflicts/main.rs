@@ -2,8 +2,8 @@
 
 mod case;
 
-use case::{Case, End, PLAIN, Policy, Way, run};
 use End::{Failed, Running};
+use case::{Case, End, PLAIN, Policy, Way, run};
 
 fn all(rows: &'static str) -> [End; 3] {
     [Running(rows); 3]

@@ -155,3 +155,42 @@ async fn a_record_shows_only_to_who_may_read_all_of_its_table() {
     client.batch_execute("RESET ROLE; SELECT pgrelay.drop_task('move')").await.unwrap();
     assert_eq!(value(&client, "SELECT count(*)::text FROM pgrelay.task_conflict").await.unwrap(), "0");
 }
+
+#[tokio::test]
+async fn the_applier_reads_policies_for_each_partition_and_what_is_left_out() {
+    let (_cluster, client) = source().await;
+    client
+        .batch_execute(
+            "CREATE SCHEMA parts; CREATE TABLE parts.whole (id int) PARTITION BY RANGE (id);
+             CREATE TABLE parts.low PARTITION OF parts.whole FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (id);
+             CREATE TABLE parts.lowest PARTITION OF parts.low FOR VALUES FROM (0) TO (5);
+             CREATE TABLE parts.high PARTITION OF parts.whole FOR VALUES FROM (10) TO (20);
+             SELECT pgrelay.create_task('move', 'host=db2');
+             SELECT pgrelay.set_conflict_policy('move', 'ignore', 'parts.whole');
+             SELECT pgrelay.set_conflict_policy('move', 'overwrite', 'parts.low');
+             SELECT pgrelay.set_conflict_policy('move', 'fail', 'parts.whole', 'insert_exists');
+             SELECT pgrelay.set_conflict_policy('move', 'latest_wins', 'shop.items', direction => 'forward');
+             SELECT pgrelay.start_task('move')",
+        )
+        .await
+        .unwrap();
+    set_state(&client, "failed", "stream").await;
+    client.batch_execute("SELECT pgrelay.skip_transaction('move', '0/16')").await.unwrap();
+    let tasks = include_str!("../../../sql/store/tasks.sql");
+    assert_eq!(value(&client, &format!("SELECT skips::text FROM ({tasks}) t")).await.unwrap(), "{0/16}");
+    let policies =
+        format!("SELECT string_agg(p::text, E'\\n' ORDER BY p::text COLLATE \"C\") FROM ({tasks}) t, jsonb_array_elements(t.policies) p");
+    let read = value(&client, &policies).await.unwrap().replace([' ', '"'], "");
+    let expected = [
+        "[parts,high,insert_exists,null,fail]",
+        "[parts,high,null,null,ignore]",
+        "[parts,low,insert_exists,null,fail]",
+        "[parts,low,null,null,overwrite]",
+        "[parts,lowest,insert_exists,null,fail]",
+        "[parts,lowest,null,null,overwrite]",
+        "[parts,whole,insert_exists,null,fail]",
+        "[parts,whole,null,null,ignore]",
+        "[shop,items,null,forward,latest_wins]",
+    ];
+    assert_eq!(read.lines().collect::<Vec<_>>(), expected);
+}

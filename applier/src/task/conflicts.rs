@@ -1,0 +1,134 @@
+//! Carries records of conflicts from the peer, where they stand in the transactions that resolved them, to the task's home, and removes
+//! old ones on both sides.
+//!
+//! Added here first, then marked there: after a crash in between they come again, and are known by their ids. What is not marked is never
+//! removed. The marks, and not a place among the records, tell what has still to come: records are not committed in their order.
+
+use std::{convert::Infallible, time::Duration};
+
+use pgrelay_core::{Result, precheck::lacking_commit_times};
+use tokio::time::Instant;
+use tokio_postgres::Client;
+
+use super::context::Context;
+use crate::{
+    pg::server_error,
+    store::{Event, Level},
+};
+
+/// How often it is looked.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// How often old records are removed.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// How long it is waited after an error. It stops nobody: what is wrong with a server, the other parts of the task meet as well.
+const AFTER_ERROR: Duration = Duration::from_secs(10);
+
+/// How long the end of a try waits for its records: a pause must not hang on a peer that is away.
+const AT_THE_END: Duration = Duration::from_secs(10);
+
+/// Carries records for as long as the task works.
+pub async fn run(c: &Context) -> Infallible {
+    let mut session = None;
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        if !c.has_come_to("copy") {
+            continue;
+        }
+        if let Err(error) = go_on(c, &mut session).await {
+            tracing::warn!(
+                task = c.row.name,
+                hint = error.hint,
+                sqlstate = error.sqlstate(),
+                "records of conflicts are not carried: {error}"
+            );
+            session = None;
+            tokio::time::sleep(AFTER_ERROR).await;
+        }
+    }
+}
+
+/// Carries what a try has left, as far as that can be had soon; the rest waits on the peer for the next one.
+pub async fn carry_rest(c: &Context) {
+    if !c.has_come_to("copy") {
+        return;
+    }
+    let carried = tokio::time::timeout(AT_THE_END, async { carry(c, &c.peer_plain("conflicts").await?).await }).await;
+    match carried {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(task = c.row.name, hint = error.hint, "records of conflicts wait on the peer: {error}"),
+        Err(_) => tracing::warn!(task = c.row.name, "records of conflicts wait on the peer, which does not answer"),
+    }
+}
+
+/// A session of the peer, and what was done there last.
+struct Session {
+    peer: Client,
+    tracks_commits: bool,
+    forgotten: Option<Instant>,
+    told: bool,
+}
+
+async fn go_on(c: &Context, session: &mut Option<Session>) -> Result<()> {
+    let session = match session {
+        Some(session) => session,
+        None => session.insert(open(c).await?),
+    };
+    carry(c, &session.peer).await?;
+    if session.forgotten.is_none_or(|at| at.elapsed() >= FORGET) {
+        forget(c, &session.peer).await?;
+        session.forgotten = Some(Instant::now());
+    }
+    tell_lack(c, session).await
+}
+
+async fn open(c: &Context) -> Result<Session> {
+    let peer = c.peer_plain("conflicts").await?;
+    let row = peer.query_one("SELECT pg_catalog.current_setting('track_commit_timestamp')::boolean", &[]).await;
+    let tracks_commits = row.map_err(|e| server_error(e, "look at the settings of the peer"))?.get(0);
+    Ok(Session { peer, tracks_commits, forgotten: None, told: false })
+}
+
+/// Tells what a policy needs that was set after the precheck, once.
+async fn tell_lack(c: &Context, session: &mut Session) -> Result<()> {
+    let lack = lacking_commit_times(&c.rules.borrow(), session.tracks_commits);
+    let Some(lack) = lack else {
+        session.told = false;
+        return Ok(());
+    };
+    if !session.told {
+        c.store.add_finding(c.row.id, &lack).await?;
+        let event = Event::new(Level::Warning, lack.item, lack.message).object(lack.object);
+        c.event(event.hint(lack.fix.unwrap_or_default())).await?;
+        session.told = true;
+    }
+    Ok(())
+}
+
+/// Carries every record that has not come yet.
+pub async fn carry(c: &Context, peer: &Client) -> Result<()> {
+    let failed = |e| server_error(e, "carry records of conflicts from the peer");
+    let there = "SELECT pg_catalog.to_regclass('pgrelay_peer.conflict') IS NOT NULL";
+    if !peer.query_one(there, &[]).await.map_err(failed)?.get::<_, bool>(0) {
+        return Ok(());
+    }
+    loop {
+        let row = peer.query_one(include_str!("../../../sql/peer/conflicts_to_carry.sql"), &[&c.names.origin]).await.map_err(failed)?;
+        let (ids, records): (Vec<String>, String) = (row.get("ids"), row.get("records"));
+        if ids.is_empty() {
+            return Ok(());
+        }
+        c.store.add_conflicts(c.row.id, &records).await?;
+        peer.execute(include_str!("../../../sql/peer/mark_carried.sql"), &[&ids]).await.map_err(failed)?;
+    }
+}
+
+/// Removes what is older than the task's `conflict_retention`.
+async fn forget(c: &Context, peer: &Client) -> Result<()> {
+    let days = i32::try_from(c.options().conflict_retention).unwrap_or(i32::MAX);
+    c.store.forget_conflicts(c.row.id, days).await?;
+    let sql = include_str!("../../../sql/peer/forget_conflicts.sql");
+    let gone = peer.execute(sql, &[&c.names.origin, &days]).await;
+    gone.map(drop).map_err(|e| server_error(e, "remove old records of conflicts on the peer"))
+}

@@ -1,0 +1,40 @@
+//! What deciding about conflicts needs.
+
+use super::{Facts, PEER, error, ok, warning};
+use crate::{
+    conflict::{Policy, Rules},
+    finding::Finding,
+};
+
+const ITEM: &str = "track_commit_timestamp";
+const FIX: &str = "ALTER SYSTEM SET track_commit_timestamp = on; -- then restart the server";
+
+pub(super) fn track_commit_timestamp(facts: &Facts, out: &mut Vec<Finding>) {
+    let Ok(peer) = &facts.peer else { return };
+    if !facts.options.stages.stream {
+        return;
+    }
+    let tracks = peer.server.track_commit_timestamp;
+    out.push(lacking_commit_times(&facts.rules, tracks).unwrap_or_else(|| {
+        ok(
+            ITEM,
+            PEER,
+            if tracks { "track_commit_timestamp is on" } else { "track_commit_timestamp is off, and the task's policies do not need it" },
+        )
+    }));
+}
+
+/// What is wrong with a peer that does not know when and by whom its rows were written, if anything is.
+pub fn lacking_commit_times(rules: &Rules, tracks: bool) -> Option<Finding> {
+    if tracks {
+        None
+    } else if rules.uses(Policy::LatestWins) {
+        let message = "track_commit_timestamp is off: latest_wins cannot tell when a row was written, and every change would win";
+        Some(error(ITEM, PEER, message, FIX))
+    } else if rules.strict {
+        let message = "track_commit_timestamp is off: strict cannot tell who wrote a row last, and decides nothing";
+        Some(warning(ITEM, PEER, message, FIX))
+    } else {
+        None
+    }
+}
