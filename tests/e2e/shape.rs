@@ -20,14 +20,18 @@ async fn running() -> Pair {
     pair
 }
 
-/// Waits until the task has an error and returns message, detail, hint and object.
+/// Waits until the task has an error and returns message, detail, hint and object. While tables are copied it goes on with the others.
 async fn error_of(pair: &Pair) -> String {
     let client = pair.source_client().await;
-    wait_until("the task to stop with an error", MINUTE, async || {
+    wait_until("the task to have an error", MINUTE, async || {
         let sql = "SELECT state, concat_ws(' | ', error_object, error, error_detail, error_hint) FROM pgrelay.task_status";
         let row = client.query_one(sql, &[]).await.map_err(|e| e.to_string())?;
         let (state, error): (String, String) = (row.get(0), row.get(1));
-        if ["retrying", "failed"].contains(&state.as_str()) && !error.is_empty() { Ok(error) } else { Err(format!("{state}: {error}")) }
+        if ["copying", "retrying", "failed"].contains(&state.as_str()) && !error.is_empty() {
+            Ok(error)
+        } else {
+            Err(format!("{state}: {error}"))
+        }
     })
     .await
 }

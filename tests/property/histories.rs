@@ -138,7 +138,8 @@ async fn transactions_before_a_surprise_that_is_read_again_are_not_lost() {
     let objects = "CREATE TABLE early (id int PRIMARY KEY);
          CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, v text);
          INSERT INTO t SELECT n, n, 'v' FROM generate_series(1, 400) n";
-    let pair = Pair::start(objects).await;
+    // So that it comes whole, after its commit.
+    let pair = Pair::start_with(objects, "logical_decoding_work_mem = '256MB'", &[]).await;
     pair.start_task("{}").await;
     pair.wait_for_state("running", MINUTE).await;
     pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;

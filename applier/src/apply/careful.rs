@@ -14,7 +14,8 @@ use pgrelay_core::{
 
 use super::{
     Applier, Open, outside, place,
-    relation::Relation,
+    relation::{Relation, Target},
+    row::partitioned,
     session::Operation,
     standing,
     tables::{Form, Transaction},
@@ -76,8 +77,16 @@ impl Applier {
         let Careful { of: origin, number, rules } = careful;
         let is_skipped = self.is_skipped(origin.commit);
         self.session.settle().await?;
-        self.target(relation).await?;
-        let target = self.targets.get_mut(&relation.oid).ok_or_else(outside)?;
+        if self.careful_targets.get(&relation.oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
+            // Whoever wrote a row: that is looked at before.
+            let kept = self.setting.kept.contains(relation.table.as_ref());
+            let target = Target::new(self.session.client(), relation.clone(), self.setting.exact, kept, false).await?;
+            self.careful_targets.insert(relation.oid, target);
+        }
+        let target = self.careful_targets.get_mut(&relation.oid).ok_or_else(outside)?;
+        if target.is_partitioned() {
+            return Err(partitioned(&relation.table));
+        }
         let (old, new, operation) = match (pgoutput::decode(payload, false)?, form) {
             (Message::Update { new, .. }, Form::NewRow) if place::is_partial(new) => {
                 return Err(standing::start_over(&self.setting.peer, &self.setting.origin, &relation.table).await?);

@@ -42,6 +42,7 @@ impl Applier {
         self.same_slot().await?;
         self.relations.clear();
         self.targets.clear();
+        self.careful_targets.clear();
         self.batch.ways.clear();
         self.resolver.forget();
         self.open = None;

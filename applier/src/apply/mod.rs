@@ -143,6 +143,8 @@ pub struct Applier {
     session: Session,
     relations: Relations,
     targets: HashMap<u32, Target>,
+    /// For changes that are applied with care.
+    careful_targets: HashMap<u32, Target>,
     /// None once the task stands at one position.
     tables: Option<Tables>,
     known: HashMap<TableName, u32>,

@@ -78,6 +78,7 @@ impl Applier {
             session,
             relations: Relations::default(),
             targets: HashMap::new(),
+            careful_targets: HashMap::new(),
             tables: (!one_position).then_some(tables),
             known,
             reference,

@@ -76,6 +76,9 @@ pub struct PeerTable {
     pub acts_as: Option<Arc<str>>,
     /// Constraint triggers that run at the end of the transaction, quoted.
     pub deferred: Vec<String>,
+    /// An update or delete of a row that a session of the peer's own wrote last is to be noticed.
+    #[serde(skip)]
+    pub notices_others: bool,
     /// In the table's order.
     pub columns: Vec<Column>,
     /// The primary key first.
@@ -104,6 +107,15 @@ impl PeerTable {
     /// A column by name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// The condition, to be added to others, that a row was not written last by a session of the peer's own; `xmin` is
+    /// the column. Nothing where that does not matter. What the server does not know, as of a frozen row, does not count.
+    pub fn written_by_task(&self, xmin: &str) -> String {
+        if !self.notices_others {
+            return String::new();
+        }
+        format!(" AND coalesce((pg_catalog.pg_xact_commit_timestamp_origin({xmin})).roident, 1) OPERATOR(pg_catalog.<>) 0")
     }
 
     /// A key with just these columns, in any order.

@@ -81,11 +81,12 @@ pub struct Target {
 
 impl Target {
     /// Reads the peer's table and compares. `exact`: the task made the table, so it has no other columns either. `kept`: the peer had
-    /// it before, with rows.
+    /// it before, with rows. `notices_others`:
+    /// a change of a row that a session of the peer's own wrote last is a conflict to look at.
     ///
     /// Errors: `ShapeChanged`, naming table and column, when the peer's table is not what the stream brings rows for.
-    pub async fn new(peer: &Client, relation: Arc<Relation>, exact: bool, kept: bool) -> Result<Target> {
-        let peer = PeerTable::read(peer, &relation.table).await?;
+    pub async fn new(peer: &Client, relation: Arc<Relation>, exact: bool, kept: bool, notices_others: bool) -> Result<Target> {
+        let peer = PeerTable { notices_others, ..PeerTable::read(peer, &relation.table).await? };
         compare(&relation, &peer, exact && !kept)?;
         let locate = locate(&relation, &peer);
         let names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();

@@ -72,7 +72,8 @@ impl Applier {
 
     pub(super) async fn new_target(&mut self, relation: &Arc<Relation>) -> Result<Target> {
         let kept = self.setting.kept.contains(relation.table.as_ref());
-        Target::new(self.session.client(), relation.clone(), self.setting.exact, kept).await
+        let notices_others = self.resolver.tracks && self.session.is_marked() && !kept;
+        Target::new(self.session.client(), relation.clone(), self.setting.exact, kept, notices_others).await
     }
 
     pub(super) async fn target(&mut self, relation: &Arc<Relation>) -> Result<&mut Target> {

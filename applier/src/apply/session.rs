@@ -177,6 +177,11 @@ impl Session {
         })
     }
 
+    /// Whether what it writes is marked as the task's.
+    pub fn is_marked(&self) -> bool {
+        self.setup.is_some()
+    }
+
     /// The connection, for reading the catalogs and preparing.
     pub fn client(&self) -> &Client {
         &self.client
@@ -252,8 +257,15 @@ impl Session {
         let bytes = rows.len();
         let mut copying: Answer = Box::pin(async move {
             let mut sink = Box::pin(client.copy_in(&statement).await?);
-            sink.send(rows).await?;
-            sink.as_mut().finish().await
+            let sent = async {
+                sink.send(rows).await?;
+                sink.as_mut().finish().await
+            };
+            match sent.await {
+                // The server has refused a row before it had all of them, and tokio-postgres does not tell why: no row has come.
+                Err(error) if error.is_closed() && !client.is_closed() => Ok(0),
+                sent => sent,
+            }
         });
         // What is sent after it must stand behind it in the queue; from then on it goes on by itself, as statements do.
         if let Some(result) = (&mut copying).now_or_never() {

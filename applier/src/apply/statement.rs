@@ -117,14 +117,14 @@ impl Shape<'_> {
     /// SELECT of the row that a change is about: its count says whether it is there.
     pub fn look(&self, old_known: bool) -> Built {
         let mut parameters = vec![];
-        let condition = self.condition(&mut parameters, old_known);
+        let condition = self.own(&mut parameters, old_known);
         Built { sql: format!("SELECT FROM ONLY {} WHERE {condition}", self.table.quoted()), parameters }
     }
 
     /// DELETE of the row that the old values name.
     pub fn delete(&self) -> Built {
         let mut parameters = vec![];
-        let condition = self.condition(&mut parameters, true);
+        let condition = self.own(&mut parameters, true);
         Built { sql: format!("DELETE FROM ONLY {} WHERE {condition}", self.table.quoted()), parameters }
     }
 
@@ -135,7 +135,7 @@ impl Shape<'_> {
             parameters.push(Parameter::New(column));
             format!("{} = ${}", quote_ident(&self.columns[column]), parameters.len())
         }));
-        let condition = self.condition(&mut parameters, old_known);
+        let condition = self.own(&mut parameters, old_known);
         Built { sql: format!("UPDATE ONLY {} SET {assignments} WHERE {condition}", self.table.quoted()), parameters }
     }
 
@@ -143,7 +143,7 @@ impl Shape<'_> {
     pub fn replace(&self, set: &[usize], old_known: bool) -> Built {
         let table = self.table.quoted();
         let mut parameters = vec![];
-        let condition = self.condition(&mut parameters, old_known);
+        let condition = self.own(&mut parameters, old_known);
         let (mut names, mut values) = (vec![], vec![]);
         for column in self.peer.columns.iter().filter(|c| !c.generated) {
             let carried = set.iter().find(|&&n| self.columns[n] == column.name);
@@ -164,6 +164,11 @@ impl Shape<'_> {
             ),
             parameters,
         }
+    }
+
+    /// The condition that finds the row, unless somebody else wrote it last and that is to be noticed.
+    fn own(&self, parameters: &mut Vec<Parameter>, old_known: bool) -> String {
+        self.condition(parameters, old_known) + &self.peer.written_by_task("xmin")
     }
 
     /// The condition that finds the row; adds its parameters.

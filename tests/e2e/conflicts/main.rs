@@ -3,6 +3,13 @@
 mod case;
 
 use End::{Failed, Running};
+use pgrelay_tests::Pair;
+use pgrelay_tests::pair::DB;
+use pgrelay_tests::wait::wait_for_value;
+
+const MINUTE: Duration = Duration::from_secs(60);
+use std::time::Duration;
+
 use case::{Case, End, PLAIN, Policy, Way, run};
 
 fn all(rows: &'static str) -> [End; 3] {
@@ -251,14 +258,6 @@ fn cases() -> Vec<Case> {
             recorded: "insert_exists",
             ..PLAIN
         },
-        Case {
-            name: "three of a thousand rows of one transaction collide",
-            peer: "INSERT INTO {t} VALUES (1, 1, 'd'), (500, 500, 'd'), (1000, 1000, 'd')",
-            source: "INSERT INTO {t} SELECT n, n, 's' FROM generate_series(1, 1000) n; DELETE FROM {t} WHERE id NOT IN (1, 2)",
-            ends: [Failed("(1,1,d) (1000,1000,d) (500,500,d)"), Running("(1,1,d) (2,2,s)"), Running("(1,1,s) (2,2,s)")],
-            recorded: "insert_exists insert_exists insert_exists delete_origin_differs delete_origin_differs",
-            ..PLAIN
-        },
     ]
 }
 
@@ -293,4 +292,88 @@ async fn overwrite_puts_the_change_in_place_row_by_row() {
 #[tokio::test]
 async fn overwrite_puts_the_change_in_place_in_a_backlog() {
     run(&cases(), Policy::Overwrite, Way::Bulk).await;
+}
+
+/// Three rows of one transaction collide, first under one policy, then under another that is set while the task runs.
+#[tokio::test]
+async fn three_of_ten_thousand_rows_collide_and_a_policy_counts_from_the_next_transaction_on() {
+    let pair = Pair::start("CREATE TABLE a (id int PRIMARY KEY, v text); CREATE TABLE b (id int PRIMARY KEY, v text)").await;
+    pair.start_task(r#"{"conflict_policy": "ignore"}"#).await;
+    pair.wait_for_state("running", MINUTE).await;
+    for (table, ends) in [("a", "3 d, 9997 s"), ("b", "10000 s")] {
+        pair.peer.psql(DB, &format!("INSERT INTO {table} VALUES (1, 'd'), (5000, 'd'), (10000, 'd')")).await;
+        pair.source.psql(DB, &format!("INSERT INTO {table} SELECT n, 's' FROM generate_series(1, 10000) n")).await;
+        pair.wait_for_catchup(MINUTE).await;
+        let sql = format!("SELECT string_agg(n || ' ' || v, ', ' ORDER BY v) FROM (SELECT count(*) AS n, v FROM {table} GROUP BY v) c");
+        assert_eq!(pair.peer.psql(DB, &sql).await, ends, "{table}");
+        let records = format!("SELECT count(*) FROM pgrelay_peer.conflict WHERE table_name = '{table}' AND kind = 'insert_exists'");
+        assert_eq!(pair.peer.psql(DB, &records).await, "3", "{table}");
+        pair.source.psql(DB, "SELECT pgrelay.set_conflict_policy('move', 'overwrite')").await;
+    }
+    // What the peer has recorded comes to where the task was made.
+    let counted = "SELECT (sum(confl_insert_exists) = 6)::text FROM pgrelay.conflict_count";
+    wait_for_value(&pair.source_client().await, counted, "true", MINUTE).await;
+}
+
+/// A transaction of the peer's own holds the row that an insert meets, and deletes it: the insert waits and is no conflict.
+#[tokio::test]
+async fn a_row_that_is_deleted_while_an_insert_waits_for_it_is_no_conflict() {
+    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    pair.start_task("{}").await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.peer.psql(DB, "INSERT INTO t VALUES (1, 'd')").await;
+    let local = pair.peer_client().await;
+    local.batch_execute("BEGIN; DELETE FROM t WHERE id = 1").await.unwrap();
+    pair.source.psql(DB, "INSERT INTO t VALUES (1, 's')").await;
+    let waits = "SELECT (count(*) > 0)::text FROM pg_stat_activity WHERE application_name LIKE '% apply' AND wait_event_type = 'Lock'";
+    wait_for_value(&pair.peer_client().await, waits, "true", MINUTE).await;
+    local.batch_execute("COMMIT").await.unwrap();
+    pair.wait_for_catchup(MINUTE).await;
+    assert_eq!(pair.peer.psql(DB, "SELECT v FROM t").await, "s");
+    assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM pgrelay_peer.conflict").await, "0");
+}
+
+/// The later commit wins, whichever side it came from.
+#[tokio::test]
+async fn latest_wins_keeps_the_later_of_two_writes() {
+    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old'), (2, 'old')").await;
+    pair.start_task(r#"{"conflict_policy": "latest_wins"}"#).await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;
+    pair.wait_for_state("paused", MINUTE).await;
+    pair.peer.psql(DB, "UPDATE t SET v = 'd' WHERE id = 1").await;
+    pair.source.psql(DB, "UPDATE t SET v = 's'").await;
+    pair.peer.psql(DB, "UPDATE t SET v = 'd' WHERE id = 2").await;
+    pair.source.psql(DB, "SELECT pgrelay.resume_task('move')").await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.wait_for_catchup(MINUTE).await;
+    assert_eq!(pair.peer.psql(DB, "SELECT string_agg(v, ' ' ORDER BY id) FROM t").await, "s d");
+    let records = "SELECT string_agg(kind || ' ' || resolution, ', ' ORDER BY ordinal) FROM pgrelay_peer.conflict";
+    assert_eq!(pair.peer.psql(DB, records).await, "update_origin_differs applied, update_origin_differs ignored");
+}
+
+/// With `strict` the policy decides about a row that the peer has changed too.
+#[tokio::test]
+async fn strict_and_ignore_keep_what_the_peer_has_changed() {
+    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old'), (2, 'old')").await;
+    pair.start_task(r#"{"conflict_policy": "ignore", "strict": true}"#).await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.peer.psql(DB, "UPDATE t SET v = 'd' WHERE id = 1").await;
+    pair.source.psql(DB, "UPDATE t SET v = 's'").await;
+    pair.wait_for_catchup(MINUTE).await;
+    assert_eq!(pair.peer.psql(DB, "SELECT string_agg(v, ' ' ORDER BY id) FROM t").await, "d s");
+}
+
+/// `update_missing` decides whether an update of a row that the peer lacks inserts it.
+#[tokio::test]
+async fn update_missing_skip_leaves_the_row_out() {
+    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old')").await;
+    pair.start_task(r#"{"update_missing": "skip"}"#).await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.peer.psql(DB, "DELETE FROM t").await;
+    pair.source.psql(DB, "UPDATE t SET v = 's'").await;
+    pair.wait_for_catchup(MINUTE).await;
+    let record = "SELECT kind || ' ' || resolution FROM pgrelay_peer.conflict";
+    assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM t").await, "0");
+    assert_eq!(pair.peer.psql(DB, record).await, "update_missing ignored");
 }

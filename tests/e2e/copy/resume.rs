@@ -126,7 +126,7 @@ async fn unique_indexes_wait_for_the_stream_also_when_the_key_could_not_be_built
     unthrottled(&mut pair).await;
     let source = pair.source_client().await;
     for name in ["large_pkey", "large_note_key"] {
-        let failed = "SELECT object FROM pgrelay.event WHERE event = 'error' ORDER BY id DESC LIMIT 1";
+        let failed = "SELECT object FROM pgrelay.event WHERE event IN ('error', 'table_failed') ORDER BY id DESC LIMIT 1";
         wait_for_value(&source, failed, &format!("constraint {name} on public.large"), MINUTE).await;
         pair.peer.psql(DB, &format!("DROP TABLE {name}")).await;
     }

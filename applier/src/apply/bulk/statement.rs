@@ -42,7 +42,7 @@ impl Shape<'_> {
         let equal = |((_, key), value): (&(usize, KeyColumn), &String)| {
             format!("t.{} OPERATOR({}.{}) {value}", quote_ident(&key.name), quote_ident(&key.operator_schema), key.operator)
         };
-        self.key.iter().zip(values).map(equal).collect::<Vec<_>>().join(" AND ")
+        self.key.iter().zip(values).map(equal).collect::<Vec<_>>().join(" AND ") + &self.peer.written_by_task("t.xmin")
     }
 
     /// INSERT of rows with all their columns.

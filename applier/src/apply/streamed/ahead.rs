@@ -65,6 +65,17 @@ impl Applier {
         }
     }
 
+    /// A block of it has ended: what it brought is applied while the source decodes the next one.
+    pub(super) async fn send_ahead(&mut self, xid: u32) -> Result<()> {
+        if self.streamed.ahead.as_ref().is_none_or(|ahead| ahead.xid != xid) {
+            return Ok(());
+        }
+        match self.send_gathered().await {
+            Err(surprise) if surprise.kind != Kind::Connection => self.surprised(surprise).await,
+            done => done,
+        }
+    }
+
     /// Its commit has come: whether all of it stands in the peer's open transaction.
     pub(super) async fn is_there(&mut self, xid: u32) -> Result<bool> {
         if self.streamed.ahead.as_ref().is_none_or(|ahead| ahead.xid != xid) {

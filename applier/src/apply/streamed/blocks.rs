@@ -42,6 +42,7 @@ impl Applier {
             Some(b'E') => {
                 self.streamed.block = None;
                 self.patience();
+                self.send_ahead(xid).await?;
                 // Whatever has committed before has come before.
                 self.position = self.position.max(at);
                 return self.settle_position().await;
