@@ -253,18 +253,20 @@ impl Session {
 
     /// Sends rows to a prepared `COPY … FROM STDIN`.
     pub async fn copy(&mut self, statement: Statement, rows: Bytes, operation: Operation, table: &Arc<TableName>) -> Result<()> {
+        // In a transaction that has failed COPY is refused before it begins, and tokio-postgres then loses count of the answers.
+        self.settle().await?;
         let client = self.client.clone();
         let bytes = rows.len();
         let mut copying: Answer = Box::pin(async move {
-            let mut sink = Box::pin(client.copy_in(&statement).await?);
-            let sent = async {
+            let copied = async {
+                let mut sink = Box::pin(client.copy_in(&statement).await?);
                 sink.send(rows).await?;
                 sink.as_mut().finish().await
             };
-            match sent.await {
+            match copied.await {
                 // The server has refused a row before it had all of them, and tokio-postgres does not tell why: no row has come.
                 Err(error) if error.is_closed() && !client.is_closed() => Ok(0),
-                sent => sent,
+                copied => copied,
             }
         });
         // What is sent after it must stand behind it in the queue; from then on it goes on by itself, as statements do.

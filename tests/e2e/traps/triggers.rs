@@ -100,7 +100,8 @@ async fn what_a_trigger_or_rule_of_the_peer_keeps_away_is_neither_missing_nor_an
     assert_eq!(seen, "240/6 39/31/52 39/39 60/39 52/0");
     let missing = "SELECT count(*) FROM pgrelay.event WHERE event = 'delete_missing'";
     assert_eq!(pair.source.psql(DB, missing).await, "0");
-    let told = "SELECT (count(*) = 1)::text FROM pgrelay.event WHERE event = 'changes_suppressed'";
+    // Once before the pause and once after it.
+    let told = "SELECT (count(*) = 2)::text FROM pgrelay.event WHERE event = 'changes_suppressed'";
     wait_for_value(&pair.source_client().await, told, "true", MINUTE).await;
 }
 
@@ -112,7 +113,8 @@ async fn a_row_that_is_not_there_is_missing_though_a_trigger_could_have_kept_it_
     pair.wait_for_catchup(MINUTE).await;
     let missing = "SELECT (count(*) = 1)::text FROM pgrelay.event WHERE event = 'delete_missing'";
     wait_for_value(&pair.source_client().await, missing, "true", MINUTE).await;
+    pair.source.psql(DB, "SELECT pgrelay.alter_task('move', '{\"update_missing\": \"fail\"}')").await;
     pair.source.psql(DB, "UPDATE drops SET v = 'x' WHERE id = 3").await;
-    let stopped = "SELECT (error LIKE '%met no row%' AND error_object = 'public.drops')::text FROM pgrelay.task_status";
+    let stopped = "SELECT (error_detail LIKE '%update_missing%' AND error_object = 'public.drops')::text FROM pgrelay.task_status";
     wait_for_value(&pair.source_client().await, stopped, "true", MINUTE).await;
 }
