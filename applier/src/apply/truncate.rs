@@ -17,6 +17,9 @@ use super::{
 
 impl Applier {
     pub(super) async fn truncate(&mut self, relations: &[u32], cascade: bool, restart_identity: bool, payload: &Bytes) -> Result<()> {
+        if self.open.as_ref().is_some_and(|open| self.is_skipped(open.transaction.commit)) {
+            return Ok(());
+        }
         self.settle_gathered().await?;
         let mut now = vec![];
         for &oid in relations {

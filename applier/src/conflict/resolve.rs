@@ -136,7 +136,7 @@ impl Resolver {
         };
         if let Some(conflict) = &mut conflict {
             if applied && incoming.new.is_some() {
-                conflict.result = self.row(session, target, Incoming { old: None, ..incoming }).await?.map(|row| row.image);
+                conflict.result = self.result(session, target, incoming).await?;
             } else if !applied && decision.action != Action::Skip {
                 (conflict.resolution, conflict.note) = (Action::Skip.as_str(), Some(missing::NOTE.to_owned()));
             }
@@ -180,6 +180,15 @@ impl Resolver {
 
     fn table(&self, target: &Target) -> Result<&Table> {
         self.tables.get(&target.relation.oid).ok_or_else(not_prepared)
+    }
+
+    /// The new row as it stands there; none where the change does not carry what finds it.
+    async fn result(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<Option<String>> {
+        let (_, parameters) = target.condition(false);
+        if target.values(&parameters, incoming.payload, None, incoming.new).is_err() {
+            return Ok(None);
+        }
+        Ok(self.row(session, target, Incoming { old: None, ..incoming }).await?.map(|row| row.image))
     }
 
     /// The row that an update or a delete is about.
