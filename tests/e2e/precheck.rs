@@ -146,7 +146,7 @@ async fn a_plain_role_is_told_each_right_it_lacks() {
     assert_eq!(items(&found), expected, "{found:#?}");
     // Only the origin can be done without.
     let severity = |item: &str| if item == "peer_origin_functions" { Severity::Warning } else { Severity::Error };
-    assert!(found.iter().all(|f| f.severity == severity(&f.item)), "{found:#?}");
+    assert!(found.iter().all(|f| f.severity == severity(f.item)), "{found:#?}");
     sides.mend_all().await;
     // The rights are enough for what they are for.
     let source = Sides::as_relay(&sides.source).await;

@@ -63,12 +63,9 @@ impl Group {
             Operation::Update | Operation::Upsert => 1,
             Operation::Delete => 2,
             Operation::Truncate => 3,
-            Operation::Look { .. }
-            | Operation::Watched { .. }
-            | Operation::Many(_)
-            | Operation::Role
-            | Operation::Position
-            | Operation::Other => return,
+            Operation::Look { .. } | Operation::Watched | Operation::Many(_) | Operation::Role | Operation::Position | Operation::Other => {
+                return;
+            }
         };
         self.changes.entry(Arc::as_ptr(table).addr()).or_insert_with(|| (table.clone(), [0; 4])).1[column] += 1;
         self.total += 1;

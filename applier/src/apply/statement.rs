@@ -265,6 +265,7 @@ mod tests {
         let peer = PeerTable {
             partitioned: false,
             watched: false,
+            notices_others: false,
             acts_as: None,
             deferred: vec![],
             columns: vec![column("b", false), column("a", false)],
@@ -302,6 +303,7 @@ mod tests {
         let peer = PeerTable {
             partitioned: false,
             watched: false,
+            notices_others: false,
             acts_as: None,
             deferred: vec![],
             columns: vec![column("id", true), column("toasted", false)],

@@ -353,7 +353,9 @@ mod tests {
     use pgrelay_core::key_range::Bound;
 
     use super::*;
-    use crate::apply::waiting::WaitingChange;
+    use crate::{apply::waiting::WaitingChange, conflict::resolve::Origin};
+
+    const ORIGIN: Origin = Origin { xid: 7, commit: Lsn(50), committed: 0 };
 
     fn table() -> TableName {
         TableName::new("s", "t")
@@ -439,7 +441,7 @@ mod tests {
         waiting.push(
             budget,
             Lsn(50),
-            WaitingChange { end: Lsn(58), relation: None, form: Form::Whole, payload: bytes::Bytes::from_static(b"x") },
+            WaitingChange { end: Lsn(58), of: ORIGIN, relation: None, form: Form::Whole, payload: bytes::Bytes::from_static(b"x") },
         );
         assert_eq!(tables.hold(), Some(Lsn(50)));
         assert_eq!(tables.caught(&table()).expect("it was being copied").changes.len(), 1);
@@ -464,7 +466,7 @@ mod tests {
             waiting.push(
                 budget,
                 Lsn(commit),
-                WaitingChange { end: Lsn(commit + 8), relation: None, form: Form::Whole, payload: big.clone() },
+                WaitingChange { end: Lsn(commit + 8), of: ORIGIN, relation: None, form: Form::Whole, payload: big.clone() },
             );
         }
         assert_eq!(tables.hold(), Some(Lsn(50)));
@@ -565,7 +567,11 @@ mod tests {
         let wait = |tables: &mut Tables, commit| {
             let (waiting, budget) = tables.waiting(&table()).expect("it is being copied");
             let payload = bytes::Bytes::from_static(b"x");
-            waiting.push(budget, Lsn(commit), WaitingChange { end: Lsn(commit + 8), relation: None, form: Form::Whole, payload });
+            waiting.push(
+                budget,
+                Lsn(commit),
+                WaitingChange { end: Lsn(commit + 8), of: ORIGIN, relation: None, form: Form::Whole, payload },
+            );
         };
         assert!(take(&mut tables, "10:20:"));
         assert!(take(&mut tables, "10:20:"), "nothing waits, so nothing was decided by the old snapshot that the new one changes");
