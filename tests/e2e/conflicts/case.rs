@@ -17,8 +17,6 @@ pub enum Policy {
 }
 
 impl Policy {
-    pub const ALL: [Policy; 3] = [Policy::Fail, Policy::Ignore, Policy::Overwrite];
-
     pub fn word(self) -> &'static str {
         match self {
             Policy::Fail => "fail",

@@ -132,7 +132,6 @@ fn cases() -> Vec<Case> {
             source: "UPDATE {t} SET n = 2",
             ends: all(LONG),
             recorded: "update_missing",
-            ..PLAIN
         },
         Case {
             name: "an update of a missing row with an unchanged long value, keys only",
@@ -143,7 +142,6 @@ fn cases() -> Vec<Case> {
             source: "UPDATE {t} SET n = 2",
             ends: all(LONG),
             recorded: "update_missing",
-            ..PLAIN
         },
         Case {
             name: "an update gives a row the unique value of another",
@@ -211,7 +209,6 @@ fn cases() -> Vec<Case> {
             source: "UPDATE {t} SET u = 5",
             ends: [Failed("(1,1,s) (2,5,d)"), Running("(1,1,s) (2,5,d)"), Running("(1,5,s)")],
             recorded: "update_exists",
-            ..PLAIN
         },
         Case {
             name: "a row that is missing is deleted",
