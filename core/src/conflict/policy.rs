@@ -150,11 +150,6 @@ impl Rules {
     pub fn uses(&self, policy: Policy) -> bool {
         self.policy == policy || self.overrides.iter().any(|o| o.policy == policy)
     }
-
-    /// Whether for some conflict it matters who wrote a row last, beyond the record.
-    pub fn asks_for_origins(&self) -> bool {
-        self.strict || self.policy.is_strict() || self.overrides.iter().any(|o| o.policy.is_strict())
-    }
 }
 
 #[cfg(test)]
@@ -192,13 +187,5 @@ mod tests {
         assert_eq!(Policy::parse("latest"), None);
         assert_eq!(UpdateMissing::parse("skip"), Some(UpdateMissing::Skip));
         assert_eq!(Direction::parse("reverse"), Some(Direction::Reverse));
-    }
-
-    #[test]
-    fn origins_matter_where_a_policy_asks_who_wrote_last() {
-        assert!(!Rules::default().asks_for_origins());
-        assert!(Rules { strict: true, ..Rules::default() }.asks_for_origins());
-        let overrides = vec![rule(Some("t"), None, None, Policy::SourcePriority)];
-        assert!(Rules { overrides, ..Rules::default() }.asks_for_origins());
     }
 }

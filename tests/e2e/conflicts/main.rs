@@ -291,12 +291,21 @@ async fn overwrite_puts_the_change_in_place_in_a_backlog() {
     run(&cases(), Policy::Overwrite, Way::Bulk).await;
 }
 
+async fn running(objects: &str, options: &str) -> Pair {
+    let pair = Pair::start(objects).await;
+    pair.start_task(options).await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair
+}
+
 /// Three rows of one transaction collide, first under one policy, then under another that is set while the task runs.
 #[tokio::test]
 async fn three_of_ten_thousand_rows_collide_and_a_policy_counts_from_the_next_transaction_on() {
-    let pair = Pair::start("CREATE TABLE a (id int PRIMARY KEY, v text); CREATE TABLE b (id int PRIMARY KEY, v text)").await;
-    pair.start_task(r#"{"conflict_policy": "ignore"}"#).await;
-    pair.wait_for_state("running", MINUTE).await;
+    let pair = running(
+        "CREATE TABLE a (id int PRIMARY KEY, v text); CREATE TABLE b (id int PRIMARY KEY, v text)",
+        r#"{"conflict_policy": "ignore"}"#,
+    )
+    .await;
     for (table, ends) in [("a", "3 d, 9997 s"), ("b", "10000 s")] {
         pair.peer.psql(DB, &format!("INSERT INTO {table} VALUES (1, 'd'), (5000, 'd'), (10000, 'd')")).await;
         pair.source.psql(DB, &format!("INSERT INTO {table} SELECT n, 's' FROM generate_series(1, 10000) n")).await;
@@ -315,9 +324,7 @@ async fn three_of_ten_thousand_rows_collide_and_a_policy_counts_from_the_next_tr
 /// A transaction of the peer's own holds the row that an insert meets, and deletes it: the insert waits and is no conflict.
 #[tokio::test]
 async fn a_row_that_is_deleted_while_an_insert_waits_for_it_is_no_conflict() {
-    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
-    pair.start_task("{}").await;
-    pair.wait_for_state("running", MINUTE).await;
+    let pair = running("CREATE TABLE t (id int PRIMARY KEY, v text)", "{}").await;
     pair.peer.psql(DB, "INSERT INTO t VALUES (1, 'd')").await;
     let local = pair.peer_client().await;
     local.batch_execute("BEGIN; DELETE FROM t WHERE id = 1").await.unwrap();
@@ -333,9 +340,11 @@ async fn a_row_that_is_deleted_while_an_insert_waits_for_it_is_no_conflict() {
 /// The later commit wins, whichever side it came from.
 #[tokio::test]
 async fn latest_wins_keeps_the_later_of_two_writes() {
-    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old'), (2, 'old')").await;
-    pair.start_task(r#"{"conflict_policy": "latest_wins"}"#).await;
-    pair.wait_for_state("running", MINUTE).await;
+    let pair = running(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old'), (2, 'old')",
+        r#"{"conflict_policy": "latest_wins"}"#,
+    )
+    .await;
     pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;
     pair.wait_for_state("paused", MINUTE).await;
     pair.peer.psql(DB, "UPDATE t SET v = 'd' WHERE id = 1").await;
@@ -352,9 +361,11 @@ async fn latest_wins_keeps_the_later_of_two_writes() {
 /// With `strict` the policy decides about a row that the peer has changed too.
 #[tokio::test]
 async fn strict_and_ignore_keep_what_the_peer_has_changed() {
-    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old'), (2, 'old')").await;
-    pair.start_task(r#"{"conflict_policy": "ignore", "strict": true}"#).await;
-    pair.wait_for_state("running", MINUTE).await;
+    let pair = running(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old'), (2, 'old')",
+        r#"{"conflict_policy": "ignore", "strict": true}"#,
+    )
+    .await;
     pair.peer.psql(DB, "UPDATE t SET v = 'd' WHERE id = 1").await;
     pair.source.psql(DB, "UPDATE t SET v = 's'").await;
     pair.wait_for_catchup(MINUTE).await;
@@ -364,9 +375,8 @@ async fn strict_and_ignore_keep_what_the_peer_has_changed() {
 /// `update_missing` decides whether an update of a row that the peer lacks inserts it.
 #[tokio::test]
 async fn update_missing_skip_leaves_the_row_out() {
-    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old')").await;
-    pair.start_task(r#"{"update_missing": "skip"}"#).await;
-    pair.wait_for_state("running", MINUTE).await;
+    let pair =
+        running("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old')", r#"{"update_missing": "skip"}"#).await;
     pair.peer.psql(DB, "DELETE FROM t").await;
     pair.source.psql(DB, "UPDATE t SET v = 's'").await;
     pair.wait_for_catchup(MINUTE).await;
