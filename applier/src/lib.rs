@@ -19,3 +19,4 @@ pub mod supervisor;
 pub mod task;
 pub mod telemetry;
 pub mod throttle;
+pub mod window;

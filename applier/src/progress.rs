@@ -11,7 +11,8 @@ use std::{
 };
 
 use pgrelay_core::{
-    Lsn,
+    Error, Lsn,
+    error::Kind,
     name::TableName,
     plan::{Item, When},
 };
@@ -112,10 +113,10 @@ pub struct StreamProgress {
     pub deletes_missing: i64,
     /// Changes that triggers or rules of the peer have kept away.
     pub suppressed: i64,
-    /// Groups of transactions that were applied again row by row.
+    /// How often a group of transactions was applied again row by row, or change by change with care.
     pub replayed: i64,
-    /// Why the last of them was: the table if it is known, and the reason, without values of rows.
-    pub surprise: Option<(Option<String>, String)>,
+    /// Why the last of them was, without values of rows.
+    pub replay_reason: Option<String>,
     /// Commit time, microseconds since 2000, of the oldest transaction that is being applied.
     pub applying_since: Option<i64>,
 }
@@ -180,6 +181,17 @@ impl Progress {
     /// Changes what is shown of the stream, and wakes who waits for it.
     pub fn stream(&self, change: impl FnOnce(&mut StreamProgress)) {
         self.stream.send_modify(change);
+    }
+
+    /// A group of transactions met a surprise and is applied again in smaller steps.
+    pub fn replayed(&self, surprise: &Error) {
+        // What a server says may hold a value of the row.
+        let reason = match (surprise.kind, &surprise.object) {
+            (Kind::Conflict, _) => surprise.message.clone(),
+            (_, Some(object)) => format!("SQLSTATE {} at \"{object}\"", surprise.sqlstate()),
+            (_, None) => format!("SQLSTATE {}", surprise.sqlstate()),
+        };
+        self.stream(|s| (s.replayed, s.replay_reason) = (s.replayed + 1, Some(reason)));
     }
 
     /// What is shown of the stream now.

@@ -49,6 +49,8 @@ CREATE TABLE pgrelay.task_actual (
     throttled double precision,
     transactions_applied bigint NOT NULL DEFAULT 0,
     changes_applied bigint NOT NULL DEFAULT 0,
+    replayed bigint NOT NULL DEFAULT 0,
+    replay_reason text,
     retrying_since timestamptz,
     error_sqlstate text,
     error_message text,

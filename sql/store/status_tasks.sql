@@ -16,6 +16,7 @@ SELECT s.task, s.state, s.percent::float8 AS percent,
            CASE WHEN s.rows_pending > 0 THEN pg_catalog.format('%s rows pending', s.rows_pending) END,
            CASE WHEN s.changes_applied > 0
                THEN pg_catalog.format('applied %s changes in %s transactions', s.changes_applied, s.transactions_applied) END,
+           CASE WHEN s.replayed > 0 THEN pg_catalog.format('%s replayed (%s)', s.replayed, s.replay_reason) END,
            CASE WHEN s.throttled > 0 THEN pg_catalog.format('held back %s %% by its throttle', s.throttled) END
        ) AS summary,
        s.error, s.error_hint,

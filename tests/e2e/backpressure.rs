@@ -58,3 +58,22 @@ async fn a_large_transaction_that_stays_open_is_no_lag() {
     wait_for_value(&source, sql, "true", MINUTE).await;
     pair.assert_equal_after_catchup(MINUTE).await;
 }
+
+#[tokio::test]
+async fn wide_rows_that_wait_for_the_peer_take_no_more_memory_than_the_window_has_bytes() {
+    let pair = Pair::start_with("CREATE TABLE wide (id int PRIMARY KEY, v text)", "logical_decoding_work_mem = '4MB'", &[]).await;
+    pair.start_task("{}").await;
+    pair.wait_for_state("running", MINUTE).await;
+    let (source, locker) = (pair.source_client().await, pair.peer_client().await);
+    locker.batch_execute("BEGIN; LOCK TABLE wide").await.expect("lock");
+    // Far fewer statements than the window has room for, and each a megabyte.
+    let rows = "DO $$ BEGIN FOR n IN 1..160 LOOP INSERT INTO wide VALUES (n, repeat(md5(n::text), 32768)); COMMIT; END LOOP; END $$";
+    pair.source.psql(DB, &format!("ALTER TABLE wide ALTER v SET STORAGE EXTERNAL; {rows}")).await;
+    let waits = "SELECT (rows_pending >= 32 AND lag > interval '3 s')::text FROM pgrelay.task_status";
+    wait_for_value(&source, waits, "true", MINUTE).await;
+    locker.batch_execute("COMMIT").await.expect("let go");
+    pair.assert_equal_after_catchup(MINUTE).await;
+    let peak = pair.applier.peak_memory_mb();
+    println!("160 rows of a megabyte: the applier took {peak} MB");
+    assert!(peak < 110, "the applier took {peak} MB");
+}

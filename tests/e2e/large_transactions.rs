@@ -221,3 +221,31 @@ async fn a_transaction_of_many_rows_in_little_memory() {
     assert!(peak < 128, "the applier took {peak} MB");
     assert_eq!(pair.applier.log_text().matches("is taken back").count(), 1);
 }
+
+/// A row is never cut: it costs the applier some times its width, whatever else is in the transaction.
+#[tokio::test]
+async fn a_row_as_wide_as_a_message_may_be_is_applied_and_a_wider_one_is_a_clear_error() {
+    let nightly = std::env::var_os("PGRELAY_NIGHTLY").is_some();
+    let (mb, deadline) = if nightly { (320, 10 * MINUTE) } else { (40, MINUTE) };
+    let table = "CREATE TABLE wide (id int PRIMARY KEY, content text, b bytea);
+                 ALTER TABLE wide ALTER content SET STORAGE EXTERNAL, ALTER b SET STORAGE EXTERNAL";
+    let pair = streaming_pair(table, SMALL).await;
+    let source = pair.source_client().await;
+    let wide = |id: i32| format!("INSERT INTO wide VALUES ({id}, repeat(md5('{id}'), {}))", mb << 15);
+    // As it comes, and kept until its commit since another commits first.
+    run(&source, &wide(1)).await;
+    pair.wait_for_catchup(deadline).await;
+    run(&source, &format!("BEGIN; {}", wide(2))).await;
+    pair.source.psql(DB, "INSERT INTO wide SELECT n, 'narrow' FROM generate_series(10, 100) n").await;
+    run(&source, "UPDATE wide SET b = '\\x00ff' WHERE id >= 90; COMMIT; UPDATE wide SET id = 3 WHERE id = 1").await;
+    pair.assert_equal_after_catchup(deadline).await;
+    let peak = pair.applier.peak_memory_mb();
+    println!("a row of {mb} MB: the applier took {peak} MB");
+    assert!(peak < 60 + 4 * mb, "the applier took {peak} MB");
+    if nightly {
+        run(&source, "INSERT INTO wide VALUES (4, NULL, convert_to(repeat('x', 600000000), 'UTF8'))").await;
+        pair.wait_for_state("failed", deadline).await;
+        let error = pair.source.psql(DB, "SELECT error || ' ' || error_hint FROM pgrelay.task_status").await;
+        assert!(error.contains("more than 1 GB") && error.contains("start the task anew"), "{error}");
+    }
+}

@@ -141,3 +141,25 @@ async fn status_is_drawn_every_second_as_plain_text_and_ends_in_order() {
     .await;
     drop(client);
 }
+
+#[tokio::test]
+async fn what_is_applied_again_row_by_row_is_counted_with_its_reason() {
+    let pair = Pair::start("CREATE TABLE u (id int PRIMARY KEY, v int UNIQUE, w int); INSERT INTO u SELECT n, n FROM generate_series(1, 60) n").await;
+    pair.start_task("{}").await;
+    pair.wait_for_state("running", MINUTE).await;
+    wait_for_row(&pair, "SELECT replayed = 0 AND replay_reason IS NULL FROM pgrelay.task_status").await;
+    // All at once, the second thirty would get values that the first thirty still have.
+    let moved = "UPDATE u SET w = 1 WHERE id > 30; UPDATE u SET v = v + 1000 WHERE id <= 30; UPDATE u SET v = v - 30 WHERE id > 30";
+    pair.source.psql(DB, &format!("BEGIN; {moved}; COMMIT")).await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+    wait_for_row(&pair, "SELECT replayed = 1 AND replay_reason LIKE '%\"public.u\"%' FROM pgrelay.task_status").await;
+    let drawn = String::from_utf8_lossy(&status(&pair, &[TASK]).wait_with_output().expect("its output").stdout).into_owned();
+    assert!(drawn.contains("1 replayed ("), "{drawn}");
+    // Another applier goes on counting.
+    let mut pair = pair;
+    pair.applier.restart();
+    pair.wait_for_state("running", MINUTE).await;
+    pair.source.psql(DB, &format!("BEGIN; UPDATE u SET v = v + 5000; {moved}; COMMIT")).await;
+    pair.wait_for_catchup(MINUTE).await;
+    wait_for_row(&pair, "SELECT replayed = 2 FROM pgrelay.task_status").await;
+}

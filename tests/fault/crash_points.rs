@@ -41,13 +41,21 @@ const WRITE: &str = "INSERT INTO proof VALUES (nextval('counter'));
     UPDATE big SET filler = 'changed' WHERE id = 1 + (random() * 10000)::int;
     INSERT INTO big (filler, parent) VALUES ('new', 1);";
 
+/// Large for the source, which sends them while they are in progress: with a part that is rolled back, and rolled back as a whole.
+const WRITE_LARGE: [&str; 2] = [
+    "BEGIN; INSERT INTO pages SELECT repeat('large', 60) FROM generate_series(1, 1000); SAVEPOINT s; \
+     UPDATE big SET filler = repeat('gone', 60) WHERE id <= 400; ROLLBACK TO s; \
+     INSERT INTO proof SELECT nextval('counter') FROM generate_series(1, 400); COMMIT",
+    "BEGIN; INSERT INTO pages SELECT repeat('never', 60) FROM generate_series(1, 1500); ROLLBACK",
+];
+
 /// The points whose names begin with one of these.
 fn points(prefixes: &[&str]) -> Vec<Point> {
     Point::ALL.iter().copied().filter(|p| prefixes.iter().any(|prefix| p.name().starts_with(prefix))).collect()
 }
 
 /// The tests below, by what the points they take begin with.
-const TESTED: [&[&str]; 4] = [&["schema.", "slot."], &["copy."], &["waiting.", "one_position.", "clean."], &["stream."]];
+const TESTED: [&[&str]; 5] = [&["schema.", "slot."], &["copy."], &["waiting.", "one_position.", "clean."], &["stream."], &["large."]];
 
 /// The applier may come by a point several times before it matters: at which of so many it ends.
 fn most(point: Point) -> u64 {
@@ -55,6 +63,7 @@ fn most(point: Point) -> u64 {
         Point::SchemaMaking | Point::SchemaMade | Point::ChunkWritten | Point::ChunkCommitted => 3,
         Point::SequencesSet => 1,
         _ if point.name().starts_with("stream.") => 8,
+        _ if point.name().starts_with("large.") => 3,
         _ => 1,
     }
 }
@@ -137,6 +146,24 @@ async fn while_streaming() {
         pair.applier.restart_to_crash_at(point, 1 + seed.below(most(point)));
         pair.applier.wait_for_crash(point, LONG).await;
         go_on(&mut pair, writers).await;
+        assert_equal_and_once(&pair, point).await;
+    }
+}
+
+#[tokio::test]
+async fn while_large_transactions_are_in_progress() {
+    let mut seed = Seed::from_env();
+    let mut pair = pair().await;
+    pair.start_task(OPTIONS).await;
+    pair.wait_for_state("running", LONG).await;
+    for point in points(TESTED[4]) {
+        let small = Writers::start(&pair.source.dsn(DB), 1, Duration::from_millis(120), WRITE);
+        let large = WRITE_LARGE.map(|sql| sql.to_owned()).to_vec();
+        let large = Writers::start_each(&pair.source.dsn(DB), Duration::from_millis(150), vec![large]);
+        pair.applier.restart_to_crash_at(point, 1 + seed.below(most(point)));
+        pair.applier.wait_for_crash(point, LONG).await;
+        large.stop().await;
+        go_on(&mut pair, small).await;
         assert_equal_and_once(&pair, point).await;
     }
 }

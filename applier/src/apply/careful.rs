@@ -130,6 +130,7 @@ impl Applier {
             _ => return error,
         }
         tracing::info!(object = error.object, "applied change by change: {error}");
+        self.setting.progress.replayed(&error);
         if let Err(worse) = self.session.abandon().await {
             return worse;
         }

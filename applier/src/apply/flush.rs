@@ -82,7 +82,9 @@ impl Flush {
                     tokio::time::sleep_until(at + PERIOD).await;
                     now = *dealt.borrow_and_update();
                 }
-                self.client.batch_execute(COMMIT).await.map_err(|e| server_error(e, "flush what is committed on the peer"))?;
+                let flushing = crash::sent(Point::FlushSent, self.client.batch_execute(COMMIT)).await;
+                flushing.map_err(|e| server_error(e, "flush what is committed on the peer"))?;
+                crash::at(Point::Flushed);
                 (flushed, at) = (Some(now.commits), Some(Instant::now()));
             }
             self.confirm(now);

@@ -119,9 +119,7 @@ impl Applier {
             done => return done,
         };
         tracing::info!(object = surprise.object, "applied row by row: {surprise}");
-        // What a server says may hold a value of the row.
-        let reason = if surprise.kind == Kind::Conflict { surprise.message.clone() } else { format!("SQLSTATE {}", surprise.sqlstate()) };
-        self.setting.progress.stream(|s| (s.replayed, s.surprise) = (s.replayed + 1, Some((surprise.object.clone(), reason))));
+        self.setting.progress.replayed(&surprise);
         self.batch.calm_down(surprise.object.as_deref());
         self.session.abandon().await?;
         self.forget_gathered();

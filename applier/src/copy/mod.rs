@@ -52,6 +52,7 @@ use crate::{
     progress::Progress,
     store::Store,
     throttle::Throttle,
+    window::window,
 };
 
 /// One table to copy.
@@ -129,7 +130,7 @@ impl Setting {
 
     /// For how long tables that cannot be copied are tried again.
     fn retry(&self) -> Duration {
-        Duration::from_secs(60 * u64::from(self.options.borrow().retry_other_minutes))
+        window(self.options.borrow().retry_other_minutes)
     }
 }
 

@@ -23,6 +23,10 @@ pub struct ProgressRow {
     pub transactions: i64,
     /// Since the last write.
     pub changes: i64,
+    /// Groups applied again row by row since the last write.
+    pub replayed: i64,
+    /// Why the last of them was.
+    pub replay_reason: Option<String>,
     /// A position that the peer has reached.
     pub on_peer: Option<Lsn>,
     /// Objects of the schema made so far.
@@ -98,6 +102,8 @@ impl Store {
                 &row.copy_seconds_left,
                 &throttle,
                 &row.throttled,
+                &row.replayed,
+                &row.replay_reason,
             ],
         )
         .await

@@ -35,6 +35,7 @@ use self::pipeline::Outcome;
 use crate::{
     store::{Event, Level, TaskRow},
     throttle::Throttle,
+    window::window,
 };
 
 /// First wait before trying again; doubled each time up to `LONGEST_WAIT`.
@@ -161,7 +162,7 @@ impl Retry {
             Class::Never => return None,
         };
         let since = *self.since.get_or_insert_with(Instant::now);
-        if since.elapsed() > Duration::from_secs(60 * u64::from(minutes)) {
+        if since.elapsed() > window(minutes) {
             return None;
         }
         let wait = self.wait.map_or(FIRST_WAIT, |w| (w * 2).min(LONGEST_WAIT));

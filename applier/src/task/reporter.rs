@@ -113,6 +113,8 @@ impl Reporter<'_> {
             oldest_unapplied_commit: now.applying_since,
             transactions: now.transactions - self.last.transactions,
             changes: now.changes - self.last.changes,
+            replayed: now.replayed - self.last.replayed,
+            replay_reason: now.replay_reason.clone(),
             on_peer: positive(now.on_peer),
             objects_done: objects.map(|o| o.0),
             objects_total: objects.map(|o| o.1),
@@ -171,14 +173,13 @@ impl Reporter<'_> {
 
     /// Nothing is wrong, but it takes time: once more row by row.
     async fn tell_replayed(&mut self, now: &StreamProgress) -> Result<()> {
-        let Some((object, reason)) = &now.surprise else { return Ok(()) };
+        let Some(reason) = &now.replay_reason else { return Ok(()) };
         if self.replayed_told.is_some_and(|(told, at)| told == now.replayed || at.elapsed() < REPLAYED_EVERY) {
             return Ok(());
         }
         self.replayed_told = Some((now.replayed, Instant::now()));
         let message = format!("{} groups of transactions were applied again row by row, the last since: {reason}", now.replayed);
-        let event = Event::new(Level::Info, "applied_row_by_row", message);
-        self.c.event(if let Some(object) = object { event.object(object.clone()) } else { event }).await
+        self.c.event(Event::new(Level::Info, "applied_row_by_row", message)).await
     }
 
     /// Positions alone move with every write of our own, so they are no news by themselves.
@@ -187,7 +188,7 @@ impl Reporter<'_> {
         let changed = (row.lag_bytes, row.oldest_unapplied_commit, row.objects_done, row.rows_pending, row.speed, &row.throttle)
             != (before.lag_bytes, before.oldest_unapplied_commit, before.objects_done, before.rows_pending, before.speed, &before.throttle)
             || percent(row.throttled) != percent(before.throttled);
-        changed || row.transactions > 0 || row.changes > 0 || at.elapsed() >= SILENCE
+        changed || row.transactions > 0 || row.changes > 0 || row.replayed > 0 || at.elapsed() >= SILENCE
     }
 
     async fn measure(&mut self, source: &Client, now: &StreamProgress) -> Result<Behind> {

@@ -63,8 +63,9 @@ pub async fn prove(c: &Context, mut passed: watch::Receiver<Lsn>) -> Result<()> 
         ended = ended => ended?,
         never = source_watch::tell_long_transactions(c, &source) => never?,
     }
-    let row = source.query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[]).await;
-    let end: Lsn = row.map_err(|e| server_error(e, "read the source's WAL position"))?.get::<_, &str>(0).parse()?;
+    // Behind the ends of those, and the stream comes to it though nobody else writes on the source: a commit of its own, flushed.
+    let row = source.query_one("SELECT pg_catalog.pg_logical_emit_message(true, 'pgrelay', '')::text", &[]).await;
+    let end: Lsn = row.map_err(|e| server_error(e, "write a message to the source's WAL"))?.get::<_, &str>(0).parse()?;
     // Whoever does not move it any more has ended with an error, which is told elsewhere.
     let is_past = passed.wait_for(|passed| *passed >= end).await.is_ok();
     if is_past { Ok(()) } else { std::future::pending().await }

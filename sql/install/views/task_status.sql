@@ -77,6 +77,8 @@ SELECT t.name AS task,
        a.confirmed_lsn,
        coalesce(a.transactions_applied, 0) AS transactions_applied,
        coalesce(a.changes_applied, 0) AS changes_applied,
+       coalesce(a.replayed, 0) AS replayed,
+       a.replay_reason,
        s.attached,
        a.retrying_since,
        CASE WHEN t.needs_applier AND NOT s.attached THEN 'no applier is attached' ELSE a.error_message END AS error,
@@ -134,6 +136,8 @@ COMMENT ON COLUMN pgrelay.task_status.applied_lsn IS 'Position up to which chang
 COMMENT ON COLUMN pgrelay.task_status.confirmed_lsn IS 'Position up to which the source may remove WAL.';
 COMMENT ON COLUMN pgrelay.task_status.transactions_applied IS 'Transactions of the stream applied so far.';
 COMMENT ON COLUMN pgrelay.task_status.changes_applied IS 'Changes of the stream applied so far.';
+COMMENT ON COLUMN pgrelay.task_status.replayed IS 'How often a group of transactions met a surprise on the peer, was rolled back and applied again row by row: nothing is wrong, but it takes longer.';
+COMMENT ON COLUMN pgrelay.task_status.replay_reason IS 'What the last of those surprises was.';
 COMMENT ON COLUMN pgrelay.task_status.attached IS 'Whether an applier works on this database.';
 COMMENT ON COLUMN pgrelay.task_status.retrying_since IS 'When the error that is being waited out came first.';
 COMMENT ON COLUMN pgrelay.task_status.error IS 'What is wrong now.';

@@ -114,6 +114,10 @@ impl Table {
 
     /// Adds a change; one that does not fit leaves everything as it was.
     pub fn add(&mut self, payload: &Bytes, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>, is_insert: bool) -> Fits<()> {
+        if payload.len() >= BYTES {
+            // A wide row is worth a statement of its own, and would be copied and quoted here.
+            return Err(Unfit);
+        }
         if self.key.is_empty() {
             return if let (Some(new), true) = (new, is_insert) { self.add_new(new) } else { Err(Unfit) };
         }

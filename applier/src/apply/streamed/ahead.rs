@@ -11,6 +11,7 @@ use super::{
     super::{Applier, relations::Described, tables::Transaction},
     Ahead, PATIENCE, Relations,
 };
+use crate::crash::{self, Point};
 
 /// The commit of a transaction that has none yet lies behind everything.
 const NOT_YET: Lsn = Lsn(u64::MAX);
@@ -72,7 +73,10 @@ impl Applier {
         }
         match self.send_gathered().await {
             Err(surprise) if surprise.kind != Kind::Connection => self.surprised(surprise).await,
-            done => done,
+            done => {
+                crash::at(Point::AheadSent);
+                done
+            }
         }
     }
 
@@ -95,6 +99,7 @@ impl Applier {
 
     async fn surprised(&mut self, surprise: Error) -> Result<()> {
         tracing::info!(object = surprise.object, "a transaction is not applied ahead of its commit: {surprise}");
+        self.setting.progress.replayed(&surprise);
         self.batch.calm_down(surprise.object.as_deref());
         self.yield_to_others().await
     }
@@ -113,6 +118,7 @@ impl Applier {
         tracing::debug!("a transaction that was applied ahead is taken back");
         if self.group.is_open() {
             self.session.abandon().await?;
+            crash::at(Point::TakenBack);
         }
         self.group.close();
         self.forget_gathered();

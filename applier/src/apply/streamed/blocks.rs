@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use pgrelay_core::{Error, Lsn, Result, error::Kind};
 
 use super::{
@@ -13,7 +13,10 @@ use super::{
     },
     InProgress, Spill, unknown,
 };
-use crate::pg::pgoutput;
+use crate::{
+    crash::{self, Point},
+    pg::pgoutput,
+};
 
 /// What a description is kept as: its number among those of the transaction.
 const DESCRIPTION: u8 = b'R';
@@ -42,6 +45,7 @@ impl Applier {
             Some(b'E') => {
                 self.streamed.block = None;
                 self.patience();
+                crash::at(Point::BlockKept);
                 self.send_ahead(xid).await?;
                 // Whatever has committed before has come before.
                 self.position = self.position.max(at);
@@ -60,7 +64,7 @@ impl Applier {
                 self.describe_ahead(xid, described);
             }
             Some(b'I' | b'U' | b'D' | b'T') => {
-                let (part, change) = without_xid(&mut self.copied, &payload)?;
+                let (part, change) = without_xid(&mut self.copied, payload)?;
                 let transaction = self.streamed.of(xid)?;
                 transaction.rows += i64::from(pgoutput::is_row(&change));
                 transaction.parts.insert(part);
@@ -79,6 +83,8 @@ impl Applier {
             self.take_back(xid).await?;
             let transaction = self.streamed.all.remove(&xid).ok_or_else(|| unknown(xid))?;
             self.setting.progress.settled_rows(transaction.rows);
+            drop(transaction);
+            crash::at(Point::InProgressAborted);
             return Ok(());
         }
         let transaction = self.streamed.of(xid)?;
@@ -92,6 +98,7 @@ impl Applier {
     /// A transaction that came in blocks has committed.
     pub(in super::super) async fn committed(&mut self, xid: u32, commit: Lsn, end: Lsn, commit_ts: i64) -> Result<()> {
         let transaction = self.streamed.all.remove(&xid).ok_or_else(|| unknown(xid))?;
+        crash::at(Point::InProgressCommitted);
         let open = self.begin(Transaction { xid: self.reference.widen(xid), commit }, commit_ts);
         // The position is the end of a commit record.
         if commit < self.position {
@@ -111,7 +118,9 @@ impl Applier {
             let own = std::mem::replace(&mut self.relations, before);
             self.relations.merge(own);
             replayed?;
+            crash::at(Point::KeptSent);
         } else {
+            crash::at(Point::AheadThere);
             self.open = Some(open);
         }
         self.finish(end).await
@@ -141,16 +150,27 @@ fn numbered(described: &[Described], kept: &[u8]) -> Result<Described> {
 }
 
 /// A change as it is sent for a committed transaction, and the (sub)transaction that made it. Many share a piece of memory.
-fn without_xid(copied: &mut BytesMut, payload: &[u8]) -> Result<(u32, Bytes)> {
+fn without_xid(copied: &mut BytesMut, payload: Bytes) -> Result<(u32, Bytes)> {
     let short = || Error::new(Kind::Protocol, "a change of a transaction in progress is too short");
     let (&[tag, a, b, c, d], rest) = payload.split_first_chunk::<5>().ok_or_else(short)?;
+    let xid = u32::from_be_bytes([a, b, c, d]);
+    if rest.len() >= WIDE {
+        // It has its memory for itself, so this does not copy it.
+        let mut change = BytesMut::from(payload);
+        change.advance(4);
+        change[0] = tag;
+        return Ok((xid, change.freeze()));
+    }
     if copied.capacity() < 1 + rest.len() {
         copied.reserve((1 + rest.len()).max(PIECE));
     }
     copied.put_u8(tag);
     copied.extend_from_slice(rest);
-    Ok((u32::from_be_bytes([a, b, c, d]), copied.split().freeze()))
+    Ok((xid, copied.split().freeze()))
 }
+
+/// Bytes of a change that is worth not being copied.
+const WIDE: usize = 1 << 20;
 
 /// Bytes of memory that changes share.
 const PIECE: usize = 64 << 10;

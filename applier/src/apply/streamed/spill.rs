@@ -17,6 +17,8 @@ use tokio::{
     io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
 };
 
+use crate::crash::{self, Point};
+
 /// Bytes that are kept in memory before they are written, for each transaction.
 const IN_MEMORY: usize = 256 << 10;
 
@@ -55,26 +57,33 @@ impl Spill {
     ///
     /// Errors: `InsufficientResources` when the folder for temporary files takes no more.
     pub async fn push(&mut self, xid: u32, payload: &[u8]) -> Result<()> {
-        self.tail.reserve(HEADER + payload.len());
         // A message of the protocol is shorter than 1 GB.
         self.tail.put_u32(payload.len() as u32);
         self.tail.put_u32(xid);
+        if payload.len() >= IN_MEMORY {
+            // A wide row is not copied.
+            let header = self.tail.split();
+            self.write(&header).await?;
+            return self.write(payload).await;
+        }
         self.tail.extend_from_slice(payload);
-        if self.tail.len() >= IN_MEMORY { self.write().await } else { Ok(()) }
+        if self.tail.len() < IN_MEMORY {
+            return Ok(());
+        }
+        let mut tail = std::mem::take(&mut self.tail);
+        self.write(&tail).await?;
+        tail.clear();
+        self.tail = tail;
+        Ok(())
     }
 
-    async fn write(&mut self) -> Result<()> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             None => self.file.insert(nameless(&folder()).map_err(refused)?),
         };
-        file.write_all(&self.tail).await.map_err(refused)?;
-        self.written += self.tail.len() as u64;
-        // One large change must not keep its room for ever.
-        if self.tail.capacity() > 4 * IN_MEMORY {
-            self.tail = BytesMut::new();
-        }
-        self.tail.clear();
+        file.write_all(bytes).await.map_err(refused)?;
+        self.written += bytes.len() as u64;
         Ok(())
     }
 
@@ -100,6 +109,7 @@ impl Reading {
     /// The next change.
     pub async fn next(&mut self) -> Result<Option<Spilled>> {
         loop {
+            let mut missing = READ;
             if let Some(header) = self.read.first_chunk::<HEADER>() {
                 let length = HEADER + u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
                 if self.read.len() >= length {
@@ -108,17 +118,19 @@ impl Reading {
                     let xid = record.get_u32();
                     return Ok(Some(Spilled { xid, payload: record }));
                 }
+                // Room for a wide row is made once.
+                missing = missing.max(length - self.read.len());
             }
-            if !self.more().await? {
+            if !self.more(missing).await? {
                 return Ok(None);
             }
         }
     }
 
-    async fn more(&mut self) -> Result<bool> {
+    async fn more(&mut self, room: usize) -> Result<bool> {
         match self.spill.file.as_mut().filter(|_| self.left > 0) {
             Some(file) => {
-                self.read.reserve(READ);
+                self.read.reserve(room);
                 let count = file.read_buf(&mut self.read).await.map_err(refused)?;
                 self.left = self.left.saturating_sub(count as u64);
                 if count > 0 { Ok(true) } else { Err(Error::new(Kind::Internal, "a file of changes ends before its end")) }
@@ -152,6 +164,7 @@ fn nameless(folder: &Path) -> std::result::Result<File, IoError> {
     let name = format!("{PREFIX}{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let path = folder.join(name);
     let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    crash::at(Point::FileMade);
     match std::fs::remove_file(&path) {
         // Another applier that begins has swept it away.
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),

@@ -98,11 +98,28 @@ impl Stream {
 fn streamed(tag: u8, body: Bytes) -> Result<Option<Frame>> {
     match tag {
         b'd' => frame(body).map(Some),
-        b'E' => Err(ServerReport::parse(&body).into_error("the server ended the stream")),
+        b'E' => Err(explained(ServerReport::parse(&body).into_error("the server ended the stream"))),
         b'c' | b'C' | b'Z' => Err(Error::new(Kind::Connection, "the server ended the stream")),
         b'N' | b'S' | b'A' => Ok(None),
         _ => Err(malformed("it does not belong into a stream")),
     }
+}
+
+/// A row that is wider than any message of PostgreSQL: the server says only that its memory does not grow so far.
+fn explained(error: Error) -> Error {
+    let too_wide = match error.server_sqlstate.as_deref() {
+        Some("54000") => error.message.contains("out of memory"),
+        Some("XX000") => error.message.contains("invalid memory alloc request size"),
+        _ => false,
+    };
+    if !too_wide {
+        return error;
+    }
+    Error::new(Kind::NotSupported, "the source cannot send a change of a row of more than 1 GB")
+        .detail("PostgreSQL decodes a row into one message in text form, in which bytea takes twice its size, and no message may be longer than 1 GB.")
+        .hint("Make the row smaller on the source, call pgrelay.stop_task(), empty the tables on the peer, and start the task anew.")
+        .server_sqlstate(error.server_sqlstate.clone().unwrap_or_default())
+        .caused_by(error)
 }
 
 fn frame(mut body: Bytes) -> Result<Frame> {
