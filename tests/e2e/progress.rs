@@ -144,7 +144,9 @@ async fn status_is_drawn_every_second_as_plain_text_and_ends_in_order() {
 
 #[tokio::test]
 async fn what_is_applied_again_row_by_row_is_counted_with_its_reason() {
-    let pair = Pair::start("CREATE TABLE u (id int PRIMARY KEY, v int UNIQUE, w int); INSERT INTO u SELECT n, n FROM generate_series(1, 60) n").await;
+    let pair =
+        Pair::start("CREATE TABLE u (id int PRIMARY KEY, v int UNIQUE, w int); INSERT INTO u SELECT n, n FROM generate_series(1, 60) n")
+            .await;
     pair.start_task("{}").await;
     pair.wait_for_state("running", MINUTE).await;
     wait_for_row(&pair, "SELECT replayed = 0 AND replay_reason IS NULL FROM pgrelay.task_status").await;
@@ -159,7 +161,7 @@ async fn what_is_applied_again_row_by_row_is_counted_with_its_reason() {
     let mut pair = pair;
     pair.applier.restart();
     pair.wait_for_state("running", MINUTE).await;
-    pair.source.psql(DB, &format!("BEGIN; UPDATE u SET v = v + 5000; {moved}; COMMIT")).await;
+    pair.source.psql(DB, "BEGIN; UPDATE u SET w = 2 WHERE id > 30; UPDATE u SET v = v + 5000 WHERE id <= 30; UPDATE u SET v = v + 1000 WHERE id > 30; COMMIT").await;
     pair.wait_for_catchup(MINUTE).await;
     wait_for_row(&pair, "SELECT replayed = 2 FROM pgrelay.task_status").await;
 }

@@ -1,5 +1,5 @@
 //! What is wrong for a while while changes are applied: tried again as long as the task's windows say, and then told.
-//! A minute of the windows is half a second here, which only builds with debug assertions accept.
+//! A minute of the windows is a fifth of a second here, which only builds with debug assertions accept.
 #![cfg(debug_assertions)]
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v text, w text); INSERT INTO t SELECT n, 'v', 'w' FROM generate_series(1, 10) n";
 
 async fn running() -> Pair {
-    let pair = Pair::start_with(TABLE, "", &[("PGRELAY_MINUTE_MS", "500")]).await;
+    let pair = Pair::start_with(TABLE, "", &[("PGRELAY_MINUTE_MS", "200")]).await;
     pair.start_task("{}").await;
     pair.wait_for_state("running", MINUTE).await;
     pair

@@ -65,6 +65,8 @@ impl Frames {
             if let Some(frame) = self.now.as_mut().and_then(|now| now.frames.next()) {
                 return Some(frame);
             }
+            // Its room is given back first: what comes next may need all of it.
+            self.now = None;
             self.now = Some(self.queue.try_recv().ok()?);
         }
     }
@@ -74,6 +76,7 @@ impl Frames {
         if !self.is_empty() {
             return true;
         }
+        self.now = None;
         self.now = self.queue.recv().await;
         self.now.is_some()
     }
@@ -222,5 +225,28 @@ impl Status {
             crash::at(Point::Confirmed);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fills_the_queue_alone_makes_room_for_the_next_once_it_is_taken() {
+        let (deliver, mut frames) = queue();
+        let frame = || vec![Frame::Keepalive { wal_end: Lsn(1), reply_requested: false }];
+        let sending = async {
+            for bytes in [QUEUE_BYTES + 1, 1, QUEUE_BYTES - 1, QUEUE_BYTES] {
+                assert!(deliver.send(frame(), bytes).await);
+            }
+        };
+        let taking = async {
+            for _ in 0..4 {
+                assert!(frames.come().await && frames.ready().is_some());
+            }
+        };
+        let both = async { tokio::join!(sending, taking) };
+        tokio::time::timeout(Duration::from_secs(1), both).await.expect("nobody waits for room that is free");
     }
 }
