@@ -42,6 +42,12 @@ FROM pg_catalog.pg_replication_origin o
 LEFT JOIN pgrelay_keys k ON o.roname = k.task_key OR starts_with(o.roname, k.task_key || '_')
 WHERE o.roname ~ '^pgrelay_[0-9]+_[0-9]+_[0-9]+(_|$)'
 UNION ALL
+SELECT 'prepared transaction', x.gid, 'holds its locks since ' || x.prepared::timestamptz(0), format('ROLLBACK PREPARED %L;', x.gid)
+FROM pg_catalog.pg_prepared_xacts x
+WHERE x.database = current_database()
+  AND x.gid ~ '^pgrelay_[0-9]+_[0-9]+_[0-9]+_[0-9]+$'
+  AND NOT EXISTS (SELECT FROM pgrelay_keys k WHERE starts_with(x.gid, k.task_key || '_'))
+UNION ALL
 SELECT 'schema', 'pgrelay_peer', 'holds no task', 'DROP SCHEMA pgrelay_peer CASCADE;'
 WHERE :'is_peer' AND NOT EXISTS (SELECT FROM pgrelay_keys)
 ORDER BY 1, 2;

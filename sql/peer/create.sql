@@ -10,9 +10,24 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.task (
     pre_data_done boolean NOT NULL DEFAULT false,
     one_position boolean NOT NULL DEFAULT false,
     position pg_lsn NOT NULL DEFAULT '0/0',
-    post_data_done boolean NOT NULL DEFAULT false
+    post_data_done boolean NOT NULL DEFAULT false,
+    two_phase_since pg_lsn
 );
 COMMENT ON TABLE pgrelay_peer.task IS 'One row per task; task_key is the name of its replication origin. one_position: every table stands at position, which alone counts from here on and moves in the transactions that apply. Before that position only says how far the slot may be confirmed; it is never confirmed past it, so a slot that begins later is not the one that the rows belong to. The origin only marks what pgrelay wrote: from PostgreSQL 16 on an aborted transaction moves an origin too.';
+
+COMMENT ON COLUMN pgrelay_peer.task.two_phase_since IS 'From this position of the source''s WAL on its slot sends transactions when they are prepared; written before the slot is told so. NULL: it never was.';
+
+CREATE TABLE IF NOT EXISTS pgrelay_peer.prepared (
+    task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
+    name text NOT NULL,
+    committed boolean NOT NULL,
+    prepare_lsn pg_lsn NOT NULL,
+    PRIMARY KEY (task_key, name, committed)
+);
+COMMENT ON TABLE pgrelay_peer.prepared IS 'What is known of transactions that were prepared here; removed when the position moves past their end.';
+COMMENT ON COLUMN pgrelay_peer.prepared.committed IS 'True: the mark that the transaction itself has written, seen once it is committed; those of transactions that were prepared before two_phase_since stay, since they come again with their commit. False: it is prepared, written when the position moves past that.';
+COMMENT ON COLUMN pgrelay_peer.prepared.name IS 'As in pg_prepared_xacts.';
+COMMENT ON COLUMN pgrelay_peer.prepared.prepare_lsn IS 'Position of the prepare record on the source.';
 
 CREATE TABLE IF NOT EXISTS pgrelay_peer.object (
     task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,

@@ -49,13 +49,24 @@ const WRITE_LARGE: [&str; 2] = [
     "BEGIN; INSERT INTO pages SELECT repeat('never', 60) FROM generate_series(1, 1500); ROLLBACK",
 ];
 
+/// By one writer: one of them is prepared at a time.
+const WRITE_PREPARED: [&str; 6] = [
+    "BEGIN; INSERT INTO proof VALUES (nextval('counter')); UPDATE big SET filler = 'prepared' WHERE id = 7; PREPARE TRANSACTION 'w'",
+    "COMMIT PREPARED 'w'",
+    "BEGIN; INSERT INTO pages SELECT repeat('never', 60) FROM generate_series(1, 600); PREPARE TRANSACTION 'w'",
+    "ROLLBACK PREPARED 'w'",
+    "BEGIN; INSERT INTO proof SELECT nextval('counter') FROM generate_series(1, 1500); PREPARE TRANSACTION 'w'",
+    "COMMIT PREPARED 'w'",
+];
+
 /// The points whose names begin with one of these.
 fn points(prefixes: &[&str]) -> Vec<Point> {
     Point::ALL.iter().copied().filter(|p| prefixes.iter().any(|prefix| p.name().starts_with(prefix))).collect()
 }
 
 /// The tests below, by what the points they take begin with.
-const TESTED: [&[&str]; 5] = [&["schema.", "slot."], &["copy."], &["waiting.", "one_position.", "clean."], &["stream."], &["large."]];
+const TESTED: [&[&str]; 6] =
+    [&["schema.", "slot."], &["copy."], &["waiting.", "one_position.", "clean."], &["stream."], &["large."], &["two_phase."]];
 
 /// The applier may come by a point several times before it matters: at which of so many it ends.
 fn most(point: Point) -> u64 {
@@ -63,7 +74,7 @@ fn most(point: Point) -> u64 {
         Point::SchemaMaking | Point::SchemaMade | Point::ChunkWritten | Point::ChunkCommitted => 3,
         Point::SequencesSet => 1,
         _ if point.name().starts_with("stream.") => 8,
-        _ if point.name().starts_with("large.") => 3,
+        _ if ["large.", "two_phase."].iter().any(|prefix| point.name().starts_with(prefix)) => 3,
         _ => 1,
     }
 }
@@ -165,6 +176,27 @@ async fn while_large_transactions_are_in_progress() {
         large.stop().await;
         go_on(&mut pair, small).await;
         assert_equal_and_once(&pair, point).await;
+    }
+}
+
+#[tokio::test]
+async fn while_transactions_are_prepared_and_ended() {
+    let mut seed = Seed::from_env();
+    let mut pair = pair().await;
+    pair.start_task(OPTIONS).await;
+    pair.wait_for_state("running", LONG).await;
+    for point in points(TESTED[5]) {
+        let small = Writers::start(&pair.source.dsn(DB), 1, Duration::from_millis(120), WRITE);
+        let prepared = WRITE_PREPARED.map(|sql| sql.to_owned()).to_vec();
+        let prepared = Writers::start_each(&pair.source.dsn(DB), Duration::from_millis(60), vec![prepared]);
+        pair.applier.restart_to_crash_at(point, 1 + seed.below(most(point)));
+        pair.applier.wait_for_crash(point, LONG).await;
+        prepared.stop().await;
+        // It may have ended in between.
+        let _ = pair.source.try_psql(DB, "COMMIT PREPARED 'w'").await;
+        go_on(&mut pair, small).await;
+        assert_equal_and_once(&pair, point).await;
+        assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM pg_prepared_xacts").await, "0", "after {}", point.name());
     }
 }
 

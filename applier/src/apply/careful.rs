@@ -42,12 +42,24 @@ impl Open {
     pub(super) fn origin(&self) -> Origin {
         Origin { xid: self.transaction.xid.0, commit: self.transaction.commit, committed: self.commit_ts }
     }
+
+    /// Its commit record, or prepare record.
+    pub(super) fn commit(&self) -> Lsn {
+        self.transaction.commit
+    }
+
+    /// When it was committed, or prepared.
+    pub(super) fn commit_ts(&self) -> i64 {
+        self.commit_ts
+    }
 }
 
 impl Applier {
     /// A transaction of the source begins.
     pub(super) fn begin(&self, transaction: Transaction, commit_ts: i64) -> Open {
-        Open { transaction, commit_ts, changes: 0, rules: self.setting.rules.borrow().clone() }
+        // The position is the end of a commit record.
+        let is_there = self.tables.is_none() && transaction.commit < self.position;
+        Open { transaction, commit_ts, is_there, changes: 0, rules: self.setting.rules.borrow().clone() }
     }
 
     /// Whether the transaction of this commit record is to be left out.

@@ -55,6 +55,7 @@ impl Applier {
             None => self.on_peer,
         };
         self.streamed.begin(self.position);
+        self.read_prepared().await?;
         let mut tick = tokio::time::interval(SNAPSHOT_PERIOD);
         loop {
             // A copy may speak only between two transactions of the stream, and before the next one.
@@ -150,6 +151,17 @@ impl Applier {
             Message::StreamAbort { xid, subxid, .. } => self.aborted(xid, subxid).await?,
             Message::StreamCommit { xid, commit_lsn, end_lsn, commit_ts, .. } => {
                 self.committed(xid, commit_lsn, end_lsn, commit_ts).await?
+            }
+            Message::BeginPrepare { prepare_lsn, prepare_ts, xid, .. } => self.begin_prepared(xid, prepare_lsn, prepare_ts).await?,
+            Message::Prepare { end_lsn, .. } => self.end_of_prepared(end_lsn).await?,
+            Message::StreamPrepare { prepare_lsn, end_lsn, prepare_ts, xid, .. } => {
+                self.in_progress_prepared(xid, prepare_lsn, end_lsn, prepare_ts).await?
+            }
+            Message::CommitPrepared { commit_lsn, end_lsn, commit_ts, xid, .. } => {
+                self.prepared_ends(xid, Some(commit_lsn), end_lsn, commit_ts).await?
+            }
+            Message::RollbackPrepared { rollback_end_lsn, rollback_ts, xid, .. } => {
+                self.prepared_ends(xid, None, rollback_end_lsn, rollback_ts).await?
             }
             relation @ Message::Relation { .. } => {
                 let relation = self.relations.same(relations::read(relation)?);

@@ -21,6 +21,7 @@ pub mod marks;
 mod opening;
 pub mod peer_table;
 mod place;
+mod prepared;
 pub mod relation;
 mod relations;
 pub mod row;
@@ -50,6 +51,7 @@ use self::{
     batch::Batch,
     flush::Flush,
     group::Group,
+    prepared::TwoPhase,
     relation::Target,
     relations::Relations,
     session::Session,
@@ -131,6 +133,8 @@ pub struct Setting {
 struct Open {
     transaction: Transaction,
     commit_ts: i64,
+    /// The peer has it already, once all tables stand at one position.
+    is_there: bool,
     /// Changes of rows so far.
     changes: i64,
     /// How its conflicts are decided.
@@ -151,6 +155,7 @@ pub struct Applier {
     reference: Snapshot,
     open: Option<Open>,
     streamed: Streamed,
+    two_phase: TwoPhase,
     /// Memory for changes of transactions in progress.
     copied: BytesMut,
     group: Group,
@@ -200,7 +205,22 @@ impl Applier {
 
     /// How the stream is to be read.
     pub fn mode(&self) -> Mode {
-        if self.tables.is_none() { Mode::InProgress } else { Mode::Committed }
+        match () {
+            () if self.tables.is_some() => Mode::Committed,
+            () if self.two_phase.is_on() => Mode::InProgress { two_phase: true },
+            () if !self.two_phase.is_able() => Mode::InProgress { two_phase: false },
+            // A prepared transaction holds its locks until it ends, and what follows the rows would wait for that.
+            () if self.setting.progress.schema_done() => Mode::InProgress { two_phase: true },
+            () => Mode::Committed,
+        }
+    }
+
+    /// Where the stream is to begin when it is read so; zero is where the slot stands.
+    pub async fn begin_at(&mut self, mode: Mode) -> Result<Lsn> {
+        if mode == (Mode::InProgress { two_phase: true }) && !self.two_phase.is_on() {
+            return self.switch_two_phase_on().await;
+        }
+        Ok(Lsn(0))
     }
 
     /// Turns true when every table stands at one position.

@@ -12,6 +12,7 @@ use super::{
     flush::Flush,
     fresh_snapshot,
     group::Group,
+    prepared::TwoPhase,
     relations::Relations,
     session::Session,
     set_back,
@@ -73,6 +74,7 @@ impl Applier {
         let reference = fresh_snapshot(&setting.source).await?;
         let confirm = watch::Sender::new(Lsn(0));
         let flush = Flush::open(&setting.peer, &setting.origin, position, confirm.clone(), setting.progress.clone()).await?;
+        let two_phase = TwoPhase::read(session.client(), &setting.source, &setting.origin, &setting.slot).await?;
         let resolver = Resolver::new(session.client(), &setting.origin, Direction::Forward, setting.source.clone()).await?;
         Ok(Applier {
             session,
@@ -84,6 +86,7 @@ impl Applier {
             reference,
             open: None,
             streamed: Streamed::default(),
+            two_phase,
             copied: BytesMut::new(),
             group: Group::default(),
             sent: 0,

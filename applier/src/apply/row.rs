@@ -90,8 +90,7 @@ impl Applier {
         standing::same_table(&self.known, &relation.table, relation.oid)?;
         Ok(match &mut self.tables {
             Some(tables) => tables.decide(&relation.table, open.transaction, rows),
-            // The position is the end of a commit record.
-            None if open.transaction.commit < self.position => (Verdict::LeaveOut, Form::Whole),
+            None if open.is_there => (Verdict::LeaveOut, Form::Whole),
             None => (Verdict::Apply, Form::Whole),
         })
     }

@@ -13,7 +13,7 @@ use futures_util::{FutureExt, SinkExt};
 use pgrelay_core::{
     Error, Lsn, Result,
     error::Kind,
-    name::{TableName, quote_ident},
+    name::{TableName, quote_ident, quote_literal},
 };
 use tokio::task::JoinSet;
 use tokio_postgres::{
@@ -302,6 +302,33 @@ impl Session {
     ///
     /// When this returns an error the transaction may or may not have been committed; the position on the peer tells.
     pub async fn commit(&mut self, end: Lsn, commit_ts: i64) -> Result<()> {
+        self.set_origin_position(end, commit_ts).await?;
+        let committed = crash::sent(Point::CommitSent, self.client.batch_execute("COMMIT")).await;
+        committed.map_err(|e| server_error(e, "commit on the peer"))
+    }
+
+    /// As `commit`, but the transaction is prepared under a name of the server.
+    pub async fn prepare_as(&mut self, name: &str, end: Lsn, prepared_ts: i64) -> Result<()> {
+        self.set_origin_position(end, prepared_ts).await?;
+        let sql = format!("PREPARE TRANSACTION {}", quote_literal(name));
+        let prepared = crash::sent(Point::PrepareSent, self.client.batch_execute(&sql)).await;
+        prepared.map_err(|e| {
+            let error = server_error(e, "prepare a transaction on the peer").object(name);
+            let hint = "The peer needs as many max_prepared_transactions as the source has, and room for them. Raise it there and restart the server.";
+            if error.kind == Kind::Connection { error } else { error.hint(hint) }
+        })
+    }
+
+    /// Ends a prepared transaction; none is open.
+    pub async fn end_prepared(&mut self, name: &str, commits: bool, end: Lsn, ended_ts: i64) -> Result<()> {
+        self.set_origin_position(end, ended_ts).await?;
+        let sql = format!("{} PREPARED {}", if commits { "COMMIT" } else { "ROLLBACK" }, quote_literal(name));
+        let ended = crash::sent(Point::EndOfPreparedSent, self.client.batch_execute(&sql)).await;
+        ended.map_err(|e| server_error(e, "end a prepared transaction on the peer").object(name))
+    }
+
+    /// What marks the transaction as the task's, and every answer.
+    async fn set_origin_position(&mut self, end: Lsn, commit_ts: i64) -> Result<()> {
         if let Some(statement) = self.setup.clone() {
             let client = self.client.clone();
             let values = [Value::Lsn(end), Value::Time(commit_ts)];
@@ -312,8 +339,7 @@ impl Session {
         self.settle().await?;
         self.role = None;
         self.deferred.clear();
-        let committed = crash::sent(Point::CommitSent, self.client.batch_execute("COMMIT")).await;
-        committed.map_err(|e| server_error(e, "commit on the peer"))
+        Ok(())
     }
 
     /// Rolls back whatever is under way; the session can be used again.

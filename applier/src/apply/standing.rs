@@ -152,3 +152,33 @@ pub fn move_position(key: &str, position: Lsn) -> String {
 pub fn move_task(key: &str, position: Lsn) -> String {
     format!("UPDATE pgrelay_peer.task SET one_position = true, position = '{position}' WHERE task_key = {}", quote_literal(key))
 }
+
+/// From this position on the task's transactions are prepared here; on the disk when it returns.
+pub fn set_two_phase(key: &str, since: Lsn) -> String {
+    format!(
+        "BEGIN; SET LOCAL synchronous_commit = on; UPDATE pgrelay_peer.task SET two_phase_since = '{since}' WHERE task_key = {}; COMMIT",
+        quote_literal(key)
+    )
+}
+
+/// The mark of a transaction that is about to be prepared at a position.
+pub fn mark_prepared(key: &str, name: &str, at: Lsn) -> String {
+    let values = format!("{}, {}, true, '{at}'", quote_literal(key), quote_literal(name));
+    format!("INSERT INTO pgrelay_peer.prepared (task_key, name, committed, prepare_lsn) VALUES ({values})")
+}
+
+/// That a transaction is prepared, and its end will come.
+pub fn expect_prepared(key: &str, name: &str, at: Lsn) -> String {
+    let values = format!("{}, {}, false, '{at}'", quote_literal(key), quote_literal(name));
+    format!("INSERT INTO pgrelay_peer.prepared (task_key, name, committed, prepare_lsn) VALUES ({values})")
+}
+
+/// Removes what is known of one that has ended; the mark of one that is committed stays when it can come again with its commit.
+pub fn forget_prepared(key: &str, name: &str) -> String {
+    format!(
+        "DELETE FROM pgrelay_peer.prepared p USING pgrelay_peer.task t WHERE p.task_key = {} AND p.name = {} \
+         AND t.task_key = p.task_key AND (NOT p.committed OR p.prepare_lsn >= t.two_phase_since)",
+        quote_literal(key),
+        quote_literal(name)
+    )
+}

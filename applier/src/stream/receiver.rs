@@ -93,23 +93,31 @@ pub enum Mode {
     /// Each one whole, after its commit.
     Committed,
     /// Large ones also while they are in progress, where the source can (PostgreSQL 14).
-    InProgress,
+    InProgress {
+        /// And those that are prepared when they are prepared (PostgreSQL 15): a slot that has done so does it ever after.
+        two_phase: bool,
+    },
 }
 
-/// Starts streaming from the slot's confirmed position.
-pub async fn start(source: &Endpoint, names: &Names, application_name: &str, mode: Mode) -> Result<Stream> {
+/// Starts streaming from a position, or from the slot's confirmed one where that is later.
+pub async fn start(source: &Endpoint, names: &Names, application_name: &str, mode: Mode, from: Lsn) -> Result<Stream> {
     let began = Instant::now();
     loop {
         let mut connection = Connection::connect(source, application_name, &[]).await?;
         let publications = format!("\"{}\",\"{}\"", names.publication, names.publication_insert_only);
         let mut options = vec![("proto_version", "1"), ("publication_names", publications.as_str())];
-        if mode == Mode::InProgress && connection.server_version_num() >= 140_000 {
-            options[0].1 = "2";
+        if let Mode::InProgress { two_phase } = mode
+            && connection.server_version_num() >= 140_000
+        {
+            options[0].1 = if two_phase { "3" } else { "2" };
             options.push(("streaming", "on"));
+            if two_phase {
+                options.push(("two_phase", "on"));
+            }
         }
         // A session of before that has not seen yet that its client is gone.
         slot::free_by(&mut connection, names).await?;
-        match connection.start_replication(&names.slot, Lsn(0), &options).await {
+        match connection.start_replication(&names.slot, from, &options).await {
             Err(error) if error.sqlstate() == IN_USE && began.elapsed() < IN_USE_AT_MOST => tokio::time::sleep(STATUS_PERIOD).await,
             started => return started,
         }

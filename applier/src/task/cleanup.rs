@@ -2,7 +2,7 @@
 //!
 //! The source first, so that it keeps no WAL while the peer cannot be reached. Every step may find its work done.
 
-use pgrelay_core::Result;
+use pgrelay_core::{Result, name::quote_literal};
 use tokio_postgres::Client;
 
 use super::{conflicts, context::Context, sequences::Positions};
@@ -65,6 +65,13 @@ async fn end_peer_sessions(peer: &Client, key: &str) -> Result<()> {
 async fn clean_peer(peer: &mut Client, key: &str) -> Result<()> {
     let doing = "clean up the peer";
     let failed = |e| server_error(e, doing);
+    // What the source has not committed by now is not carried any more, and would hold its locks for ever.
+    let prepared = "SELECT gid FROM pg_catalog.pg_prepared_xacts \
+                    WHERE database = pg_catalog.current_database() AND pg_catalog.starts_with(gid, $1 || '_')";
+    for row in peer.query(prepared, &[&key]).await.map_err(failed)? {
+        let sql = format!("ROLLBACK PREPARED {}", quote_literal(row.get(0)));
+        peer.batch_execute(&sql).await.map_err(failed)?;
+    }
     // Who may not use origins has made none, and may not even name the function that drops them.
     let origins = "FROM pg_catalog.pg_replication_origin \
                    WHERE roname = $1 OR pg_catalog.starts_with(roname, $1 || '_copy_')";
@@ -95,7 +102,9 @@ async fn clean_peer(peer: &mut Client, key: &str) -> Result<()> {
 
 async fn leave(c: &Context, why: &str) -> Result<()> {
     let key = &c.names.origin;
-    let message = format!("the peer was left as it is: replication origins \"{key}\" and \"{key}_copy_…\", schema \"pgrelay_peer\"");
+    let message = format!(
+        "the peer was left as it is: prepared transactions \"{key}_…\", replication origins \"{key}\" and \"{key}_copy_…\", schema \"pgrelay_peer\""
+    );
     let event = Event { detail: Some(why.to_owned()), ..Event::new(Level::Warning, "left_behind", message) };
     let hint = "When nobody needs them any more: pgrelay.drop_task(…, force => true) from the source that made the task, or drop them there with pg_replication_origin_drop() and DROP SCHEMA pgrelay_peer CASCADE.";
     c.event(event.hint(hint)).await

@@ -194,7 +194,8 @@ async fn stream(
     loop {
         progress.begin_stream();
         let mode = applier.mode();
-        let connection = receiver::start(&source, &names, &application_name, mode).await?;
+        let from = applier.begin_at(mode).await?;
+        let connection = receiver::start(&source, &names, &application_name, mode, from).await?;
         tracing::debug!(?mode, "reading the stream");
         let (send, mut frames) = receiver::queue();
         let mut receiving = JoinSet::new();

@@ -152,6 +152,8 @@ pub struct ReplicationFacts {
     pub synchronous_standby_names: String,
     /// In seconds, from 18 on; 0 for none.
     pub idle_replication_slot_timeout: Option<i64>,
+    /// The setting.
+    pub max_prepared_transactions: i64,
     /// Prepared transactions of any database.
     pub prepared: Vec<PreparedFacts>,
     /// Transactions of any database that hold a transaction id, as far as the role may see them.
@@ -328,6 +330,8 @@ pub struct PeerRights {
     pub roles: Vec<PeerRole>,
     /// Extensions that the server can create or has.
     pub extensions: Vec<ExtensionFacts>,
+    /// The setting.
+    pub max_prepared_transactions: i64,
     /// The database holds large objects.
     pub large_objects: bool,
     /// Tablespaces in which the role may create.

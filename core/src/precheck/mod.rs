@@ -46,6 +46,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("track_commit_timestamp", conflicts::track_commit_timestamp),
     ("long_transactions", server::long_transactions),
     ("prepared_transactions", server::prepared_transactions),
+    ("two_phase", server::two_phase),
     ("source_applier_role", rights::source_applier_role),
     ("source_replication", rights::source_replication),
     ("source_select", rights::source_select),

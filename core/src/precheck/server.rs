@@ -352,3 +352,27 @@ pub(super) fn prepared_transactions(facts: &Facts, out: &mut Vec<Finding>) {
         )
     }));
 }
+
+/// Whether a transaction that is prepared on the source is prepared on the peer, or arrives when it is committed: both are right.
+pub(super) fn two_phase(facts: &Facts, out: &mut Vec<Finding>) {
+    const ITEM: &str = "two_phase";
+    let Ok(peer) = &facts.peer else { return };
+    if !facts.options.stages.stream {
+        return;
+    }
+    let (most, room) = (facts.source.replication.max_prepared_transactions, peer.rights.max_prepared_transactions);
+    let committed = "transactions that the source prepares arrive when they are committed";
+    out.push(match () {
+        () if most == 0 => ok(ITEM, SOURCE, "no transaction can be prepared on the source"),
+        () if facts.source.server.version_num < 150_000 => {
+            ok(ITEM, SOURCE, format!("{committed}: a source before PostgreSQL 15 does not send them before"))
+        }
+        () if room < most => {
+            let message = format!("{committed}: the peer has max_prepared_transactions = {room}, the source {most}");
+            let fix =
+                format!("ALTER SYSTEM SET max_prepared_transactions = {most}; -- then restart the server; they are prepared on it then");
+            Finding { fix: Some(fix), ..ok(ITEM, PEER, message) }
+        }
+        () => ok(ITEM, PEER, "transactions that the source prepares are prepared on the peer too, once all tables stream"),
+    });
+}

@@ -45,7 +45,7 @@ fn well() -> Facts {
     let replication = serde_json::from_value(json!({
         "wal_level": "logical", "max_replication_slots": 2, "slots": [{"name": "other", "active_pid": 7}], "max_wal_senders": 2,
         "walsenders": [7], "max_slot_wal_keep_size": -1, "wal_sender_timeout": 60000, "synchronous_standby_names": "", "idle_replication_slot_timeout": null,
-        "prepared": [], "transactions": [], "sees_all_sessions": true, "large_objects": 0, "large_objects_unreadable": 0, "applier_member": true,
+        "max_prepared_transactions": 0, "prepared": [], "transactions": [], "sees_all_sessions": true, "large_objects": 0, "large_objects_unreadable": 0, "applier_member": true,
         "own_slot": "own"
     }));
     let rights = serde_json::from_value(json!({
@@ -53,7 +53,7 @@ fn well() -> Facts {
         "origin_limit_setting": "max_replication_slots", "origin_limit": 10,
         "roles": [{"name": "ann", "can_set": true}, {"name": "bob", "can_set": false}],
         "extensions": [{"name": "citext", "default_version": "1.6", "installed_version": null, "creatable": true}],
-        "large_objects": false, "tablespaces": [], "event_triggers": [], "own_schema": "absent"
+        "max_prepared_transactions": 10, "large_objects": false, "tablespaces": [], "event_triggers": [], "own_schema": "absent"
     }));
     Facts {
         source: SourceFacts {
@@ -212,6 +212,24 @@ fn what_the_stream_needs_of_the_source() {
     nothing(|f| f.source.replication.transactions = vec![open(59)]);
     let prepared = || vec![PreparedFacts { gid: "it's".into(), database: "app".into(), age: 1 }];
     warning("prepared_transactions", "COMMIT PREPARED 'it''s'", |f| f.source.replication.prepared = prepared());
+}
+
+#[test]
+fn whether_prepared_transactions_are_prepared_on_the_peer_is_said_and_stops_nothing() {
+    let said = |most: i64, room: i64, version: i32| {
+        let mut facts = well();
+        facts.source.replication.max_prepared_transactions = most;
+        facts.source.server.version_num = version;
+        peer(&mut facts).rights.max_prepared_transactions = room;
+        let found = run(&facts).into_iter().find(|f| f.item == "two_phase").expect("said");
+        assert_eq!(found.severity, Severity::Ok);
+        (found.message, found.fix)
+    };
+    assert!(said(0, 0, 150_000).0.contains("no transaction can be prepared"));
+    assert!(said(5, 5, 150_000).0.contains("are prepared on the peer"));
+    assert!(said(5, 9, 140_000).0.contains("arrive when they are committed"));
+    let (message, fix) = said(5, 4, 150_000);
+    assert!(message.contains("arrive when they are committed") && fix.is_some_and(|f| f.contains("max_prepared_transactions = 5")));
 }
 
 #[test]

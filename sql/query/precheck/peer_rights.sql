@@ -39,6 +39,7 @@ SELECT pg_catalog.jsonb_build_object(
             FROM pg_catalog.pg_available_extensions a
             LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = a.name AND v.version = a.default_version
             FULL JOIN pg_catalog.pg_extension e ON e.extname = a.name), '[]'),
+        'max_prepared_transactions', pg_catalog.current_setting('max_prepared_transactions')::bigint,
         'large_objects', EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata),
         'tablespaces', (
             SELECT coalesce(pg_catalog.jsonb_agg(t.spcname), '[]')

@@ -17,6 +17,7 @@ SELECT pg_catalog.jsonb_build_object(
             SELECT s.setting::bigint * CASE s.unit WHEN 'min' THEN 60 ELSE 1 END
             FROM pg_catalog.pg_settings s
             WHERE s.name = 'idle_replication_slot_timeout'),
+        'max_prepared_transactions', pg_catalog.current_setting('max_prepared_transactions')::bigint,
         'prepared', coalesce((
             SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                 'gid', p.gid,

@@ -7,7 +7,7 @@ use pgrelay_core::{Error, Lsn, Result, error::Kind};
 
 use super::{
     super::{
-        Applier, outside,
+        Applier, Open, outside,
         relations::{self, Described},
         tables::Transaction,
     },
@@ -107,7 +107,28 @@ impl Applier {
             self.streamed.committed(end);
             return Ok(());
         }
-        self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(commit_ts)));
+        self.bring(xid, transaction, open).await?;
+        self.finish(end).await
+    }
+
+    /// A transaction that came in blocks is prepared.
+    pub(in super::super) async fn in_progress_prepared(&mut self, xid: u32, at: Lsn, end: Lsn, prepared_ts: i64) -> Result<()> {
+        let transaction = self.streamed.all.remove(&xid).ok_or_else(|| unknown(xid))?;
+        let (open, prepared) = self.prepared_at(xid, at, prepared_ts)?;
+        if prepared.is_there() {
+            self.take_back(xid).await?;
+            self.setting.progress.settled_rows(transaction.rows);
+            self.open = Some(open);
+        } else {
+            self.bring(xid, transaction, open).await?;
+        }
+        self.prepare(prepared, end).await
+    }
+
+    /// All of a transaction stands in the peer's open transaction afterwards.
+    async fn bring(&mut self, xid: u32, transaction: InProgress, open: Open) -> Result<()> {
+        let (commit, since) = (open.commit(), open.commit_ts());
+        self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(since)));
         // One that is left out may have been applied ahead all the same.
         if self.is_skipped(commit) || !self.is_there(xid).await? {
             self.yield_to_others().await?;
@@ -123,7 +144,7 @@ impl Applier {
             crash::at(Point::AheadThere);
             self.open = Some(open);
         }
-        self.finish(end).await
+        Ok(())
     }
 
     /// Applies what was kept of a transaction; its relations are the ones known now.
