@@ -1,8 +1,8 @@
-//! How conflicts are decided: `set_conflict_policy`; and what is left out: `skip_transaction`.
+//! How conflicts are decided: `set_conflict_policy`, `set_conflict_option`; and what is left out: `skip_transaction`.
 
 use pgrelay_core::{
     Error, Result,
-    conflict::{Direction, Policy, Set},
+    conflict::{Direction, Policy, Set, SetOption},
     error::Kind,
     state::Standing,
     task::alter,
@@ -31,6 +31,19 @@ fn set_conflict_policy(
     direction: default!(Option<&str>, "NULL"),
 ) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
     or_raise(set(name, policy, table, kind, direction))
+}
+
+/// Sets the option `strict` or `update_missing` of a task: for all changes, or for those of a table, a direction.
+#[pg_extern(schema = "pgrelay")]
+#[search_path(pg_catalog, pg_temp)]
+fn set_conflict_option(
+    name: Option<&str>,
+    option: Option<&str>,
+    value: Option<&str>,
+    table: default!(Option<&str>, "NULL"),
+    direction: default!(Option<&str>, "NULL"),
+) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
+    or_raise(set_option(name, option, value, table, direction))
 }
 
 /// Leaves one transaction of a failed or paused task out.
@@ -66,18 +79,49 @@ fn set(name: Option<&str>, policy: Option<&str>, table: Option<&str>, kind: Opti
             return Ok(one_row(name, task.shown().as_str(), "Nothing to take back: no policy is set for just these."));
         }
         tasks::event(name, "command", &format!("set_conflict_policy ({set}) by role \"{caller}\""))?;
-        Ok(one_row(name, task.shown().as_str(), counts_from(&task, &set)))
+        Ok(one_row(name, task.shown().as_str(), policy_counts(&task, &set)))
     })
 }
 
-fn counts_from(task: &Task, set: &Set) -> String {
+fn set_option(name: Option<&str>, option: Option<&str>, value: Option<&str>, table: Option<&str>, direction: Option<&str>) -> Result<Rows> {
+    let name = required("name", name)?;
+    let set = SetOption::parse(required("option", option)?, required("value", value)?, table, direction)?;
+    let caller = store::current_user()?;
+    as_owner(|| {
+        let task = tasks::lock(name)?;
+        if task.standing() == Standing::Dropping {
+            return Err(is_being_dropped(name));
+        }
+        // What was set for a table that is gone can be taken back.
+        if let (Some(table), Some(_)) = (&set.table, set.setting) {
+            conflicts::check_table(name, &task, table)?;
+        }
+        if set.is_for_all() {
+            let changes = [(set.option.to_owned(), set.json())].into_iter().collect();
+            tasks::set_options(task.id, alter::merge(&task.options, changes)?)?;
+        } else if conflicts::set_option(task.id, &set)? {
+            tasks::notify(task.id)?;
+        } else {
+            return Ok(one_row(name, task.shown().as_str(), "Nothing to take back: the option is not set for just these."));
+        }
+        tasks::event(name, "command", &format!("set_conflict_option ({set}) by role \"{caller}\""))?;
+        Ok(one_row(name, task.shown().as_str(), counts_from(&task, set.direction)))
+    })
+}
+
+fn counts_from(task: &Task, direction: Option<Direction>) -> String {
     let when = match task.standing() {
         Standing::Active | Standing::Starting if task.attached => "Counts from the next transaction on.",
         _ => takes_effect(task),
     };
-    let reverse = if set.direction == Some(Direction::Reverse) { " The task goes from source to peer only so far." } else { "" };
+    let reverse = if direction == Some(Direction::Reverse) { " The task goes from source to peer only so far." } else { "" };
+    format!("{when}{reverse}")
+}
+
+fn policy_counts(task: &Task, set: &Set) -> String {
+    let counts = counts_from(task, set.direction);
     let times = if set.policy == Some(Policy::LatestWins) { " It needs track_commit_timestamp on both sides." } else { "" };
-    format!("{when}{reverse}{times}")
+    format!("{counts}{times}")
 }
 
 fn skip(name: Option<&str>, commit_lsn: Option<PgLsn>) -> Result<Rows> {

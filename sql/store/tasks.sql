@@ -1,27 +1,34 @@
 -- Every task with what the user wants of it and how far it has come. `policies`: schema, table, kind, direction, policy, NULL for all;
--- what is set for a partitioned table stands there for its partitions too, unless the same is set nearer to them. Takes no locks.
-WITH RECURSIVE policy AS (
-    SELECT p.task_id, p.schema_name, p.table_name, p.kind, p.direction, p.policy, c.oid AS relid, 0 AS level
-    FROM pgrelay.task_policy p
+-- `conflict_options`: schema, table, option, direction, value. What is set for a partitioned table stands there for its partitions too,
+-- unless the same is set nearer to them. Takes no locks.
+WITH RECURSIVE given AS (
+    SELECT task_id, NULL AS option, schema_name, table_name, kind, direction, policy AS value FROM pgrelay.task_policy
+    UNION ALL
+    SELECT task_id, option, schema_name, table_name, NULL, direction, value FROM pgrelay.task_conflict_option
+), rule AS (
+    SELECT p.task_id, p.option, p.schema_name, p.table_name, p.kind, p.direction, p.value, c.oid AS relid, 0 AS level
+    FROM given p
     LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = p.schema_name
     LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = p.table_name
     UNION ALL
-    SELECT p.task_id, n.nspname::text COLLATE pg_catalog."default", c.relname::text COLLATE pg_catalog."default", p.kind, p.direction, p.policy, c.oid, p.level + 1
-    FROM policy p
+    SELECT p.task_id, p.option, n.nspname::text COLLATE pg_catalog."default", c.relname::text COLLATE pg_catalog."default", p.kind, p.direction,
+           p.value, c.oid, p.level + 1
+    FROM rule p
     JOIN pg_catalog.pg_inherits i ON i.inhparent = p.relid
     JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 ), nearest AS (
-    SELECT DISTINCT ON (task_id, schema_name, table_name, kind, direction)
-           task_id, pg_catalog.jsonb_build_array(schema_name, table_name, kind, direction, policy) AS policy
-    FROM policy
-    ORDER BY task_id, schema_name, table_name, kind, direction, level
+    SELECT DISTINCT ON (task_id, option, schema_name, table_name, kind, direction)
+           task_id, option, pg_catalog.jsonb_build_array(schema_name, table_name, coalesce(option, kind), direction, value) AS rule
+    FROM rule
+    ORDER BY task_id, option, schema_name, table_name, kind, direction, level
 )
 SELECT t.id, t.name, t.owner::text AS owner, t.peer, t.include, t.exclude, t.options, t.system_identifier, t.database_oid, t.timeline,
        t.desired, t.desired_serial, t.desired_force,
        coalesce(a.state, 'created') AS state, coalesce(a.seen_serial, 0) AS seen_serial, a.stage,
        coalesce(a.cleaning, false) AS cleaning,
-       (SELECT coalesce(pg_catalog.jsonb_agg(p.policy), '[]') FROM nearest p WHERE p.task_id = t.id) AS policies,
+       (SELECT coalesce(pg_catalog.jsonb_agg(p.rule), '[]') FROM nearest p WHERE p.task_id = t.id AND p.option IS NULL) AS policies,
+       (SELECT coalesce(pg_catalog.jsonb_agg(p.rule), '[]') FROM nearest p WHERE p.task_id = t.id AND p.option IS NOT NULL) AS conflict_options,
        ARRAY(SELECT k.commit_lsn::text FROM pgrelay.task_skip k WHERE k.task_id = t.id AND k.direction = 'forward') AS skips
 FROM pgrelay.task t
 LEFT JOIN pgrelay.task_actual a ON a.task_id = t.id

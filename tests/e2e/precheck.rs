@@ -49,7 +49,7 @@ impl Sides {
         let server = &source.server;
         let lineage = Lineage { system_identifier: server.system_identifier, database_oid: server.database_oid, timeline: server.timeline };
         let peer = gather_peer(&Self::as_relay(&self.peer).await, ORIGIN).await.expect("facts of the peer");
-        let rules = self.options.rules(vec![]);
+        let rules = self.options.rules(vec![], vec![]);
         Facts { source, peer: Ok(peer), options: self.options.clone(), rules, lineage: Some(lineage), plan: self.plan.clone() }
     }
 

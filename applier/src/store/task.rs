@@ -2,7 +2,7 @@
 
 use pgrelay_core::{
     Error, Lsn, Result,
-    conflict::{self, Direction, Override, Policy, Rules},
+    conflict::{self, Direction, OptionOverride, Override, Policy, Rules, Setting},
     error::Kind,
     name::{Selection, TableName},
     state::{Actual, Desired},
@@ -44,6 +44,8 @@ pub struct TaskRow {
     pub options: serde_json::Value,
     /// Policies that count for some conflicts only, partitions named one by one.
     pub policies: Vec<Override>,
+    /// Options of conflicts that count for some changes only, partitions named one by one.
+    pub conflict_options: Vec<OptionOverride>,
     /// Positions of the commit records of transactions of the source that are left out.
     pub skips: Vec<Lsn>,
     /// Of the database in which the task was made.
@@ -82,7 +84,7 @@ impl TaskRow {
 
     /// How its conflicts are decided.
     pub fn rules(&self) -> Result<Rules> {
-        Ok(self.options()?.rules(self.policies.clone()))
+        Ok(self.options()?.rules(self.policies.clone(), self.conflict_options.clone()))
     }
 }
 
@@ -98,6 +100,17 @@ fn policy((schema, table, kind, direction, policy): &PolicyRow) -> Result<Overri
     })
 }
 
+/// Schema, table, option, direction, value.
+type OptionRow = (Option<String>, Option<String>, String, Option<String>, String);
+
+fn conflict_option((schema, table, option, direction, value): &OptionRow) -> Result<OptionOverride> {
+    Ok(OptionOverride {
+        table: schema.as_ref().zip(table.as_ref()).map(|(schema, table)| TableName::new(schema, table)),
+        direction: direction.as_ref().map(|word| Direction::parse(word).ok_or_else(|| unknown_word(word))).transpose()?,
+        setting: Setting::parse(option, value).ok_or_else(|| unknown_word(value))?,
+    })
+}
+
 fn unknown_word(word: &str) -> Error {
     Error::new(Kind::Internal, format!("\"{word}\" is not a word of the contract tables"))
 }
@@ -108,6 +121,7 @@ impl Store {
         let rows = self.rows("read the tasks", include_str!("../../../sql/store/tasks.sql"), &[]).await?;
         let read = |row: &tokio_postgres::Row| {
             let Json(policies): Json<Vec<PolicyRow>> = row.get("policies");
+            let Json(conflict_options): Json<Vec<OptionRow>> = row.get("conflict_options");
             Ok(TaskRow {
                 id: row.get("id"),
                 name: row.get("name"),
@@ -117,6 +131,7 @@ impl Store {
                 exclude: row.get("exclude"),
                 options: row.get("options"),
                 policies: policies.iter().map(policy).collect::<Result<_>>()?,
+                conflict_options: conflict_options.iter().map(conflict_option).collect::<Result<_>>()?,
                 skips: row.get::<_, Vec<&str>>("skips").into_iter().map(str::parse).collect::<Result<_>>()?,
                 lineage: Lineage {
                     system_identifier: row.get("system_identifier"),

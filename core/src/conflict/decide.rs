@@ -123,7 +123,7 @@ pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[
         (Operation::Insert, _) if colliding.is_empty() => plain(Action::Apply),
         (Operation::Update, None) if colliding.is_empty() => told(
             Kind::UpdateMissing,
-            match rules.update_missing {
+            match rules.update_missing(change.direction, change.table) {
                 UpdateMissing::Insert => Action::Apply,
                 UpdateMissing::Skip => Action::Skip,
                 UpdateMissing::Fail => Action::Fail,
@@ -133,7 +133,14 @@ pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[
             Writer::Own | Writer::Unknown => plain(Action::Apply),
             Writer::Other(_) => {
                 let kind = Kind::UpdateOriginDiffers;
-                told(kind, if rules.strict || policy(kind).is_strict() { by(policy(kind), change, &[met]) } else { Action::Apply })
+                told(
+                    kind,
+                    if rules.is_strict(change.direction, change.table) || policy(kind).is_strict() {
+                        by(policy(kind), change, &[met])
+                    } else {
+                        Action::Apply
+                    },
+                )
             }
         },
         (operation, row) => {
@@ -143,7 +150,7 @@ pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[
                 _ => Kind::MultipleUniqueConflicts,
             };
             let update_missing = operation == Operation::Update && row.is_none();
-            let action = match rules.update_missing {
+            let action = match rules.update_missing(change.direction, change.table) {
                 UpdateMissing::Skip if update_missing => Action::Skip,
                 UpdateMissing::Fail if update_missing => Action::Fail,
                 _ => {

@@ -6,10 +6,12 @@
 mod decide;
 mod policy;
 mod set;
+mod set_option;
 
 pub use decide::{Action, Change, Decision, Met, Operation, Writer, decide};
-pub use policy::{Direction, Override, Policy, Rules, UpdateMissing};
+pub use policy::{Direction, OptionOverride, Override, Policy, Rules, Setting, UpdateMissing};
 pub use set::Set;
+pub use set_option::SetOption;
 
 /// What kind of conflict it is, by the names of PostgreSQL 18 (`conflict.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -126,17 +126,64 @@ impl Override {
     }
 }
 
+/// An option beside the policies, with its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// `strict`.
+    Strict(bool),
+    /// `update_missing`.
+    UpdateMissing(UpdateMissing),
+}
+
+impl Setting {
+    /// The name of the option.
+    pub fn name(self) -> &'static str {
+        match self {
+            Setting::Strict(_) => "strict",
+            Setting::UpdateMissing(_) => "update_missing",
+        }
+    }
+
+    /// Its value, as in SQL.
+    pub fn value(self) -> &'static str {
+        match self {
+            Setting::Strict(true) => "true",
+            Setting::Strict(false) => "false",
+            Setting::UpdateMissing(what) => what.as_str(),
+        }
+    }
+
+    /// From the words in SQL.
+    pub fn parse(name: &str, value: &str) -> Option<Setting> {
+        let all = [true, false].map(Setting::Strict).into_iter().chain(UpdateMissing::ALL.map(Setting::UpdateMissing));
+        all.into_iter().find(|setting| setting.name() == name && setting.value() == value)
+    }
+}
+
+/// An option that counts only for some changes of a task: where something is none, for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionOverride {
+    /// By its name on the source.
+    pub table: Option<TableName>,
+    /// Of the change.
+    pub direction: Option<Direction>,
+    /// What counts there.
+    pub setting: Setting,
+}
+
 /// How the conflicts of a task are decided.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules {
     /// Where no override matches.
     pub policy: Policy,
-    /// A row that the other side wrote last is decided by the policy, and not only recorded.
+    /// A row that the other side wrote last is decided by the policy, and not only recorded; where no option says otherwise.
     pub strict: bool,
-    /// What an update does that meets no row.
+    /// What an update does that meets no row; where no option says otherwise.
     pub update_missing: UpdateMissing,
     /// What counts for some conflicts only, in any order.
     pub overrides: Vec<Override>,
+    /// Options that count for some changes only, in any order.
+    pub options: Vec<OptionOverride>,
 }
 
 impl Rules {
@@ -144,6 +191,30 @@ impl Rules {
     pub fn policy(&self, direction: Direction, table: &TableName, kind: Kind) -> Policy {
         let matching = self.overrides.iter().filter(|o| o.matches(direction, table, kind));
         matching.max_by_key(|o| o.weight()).map_or(self.policy, |o| o.policy)
+    }
+
+    /// Whether a row of this table that the other side wrote last is decided by the policy.
+    pub fn is_strict(&self, direction: Direction, table: &TableName) -> bool {
+        let strict = |setting| if let Setting::Strict(strict) = setting { Some(strict) } else { None };
+        self.option(direction, table, strict).unwrap_or(self.strict)
+    }
+
+    /// What an update of this table does that meets no row.
+    pub fn update_missing(&self, direction: Direction, table: &TableName) -> UpdateMissing {
+        let missing = |setting| if let Setting::UpdateMissing(what) = setting { Some(what) } else { None };
+        self.option(direction, table, missing).unwrap_or(self.update_missing)
+    }
+
+    /// The value of the most specific option that matches, a table before a direction.
+    fn option<T>(&self, direction: Direction, table: &TableName, value: impl Fn(Setting) -> Option<T>) -> Option<T> {
+        let here = |o: &&OptionOverride| o.table.as_ref().is_none_or(|t| t == table) && o.direction.is_none_or(|d| d == direction);
+        let matching = self.options.iter().filter(here).filter_map(|o| Some((o, value(o.setting)?)));
+        matching.max_by_key(|(o, _)| u8::from(o.table.is_some()) * 2 + u8::from(o.direction.is_some())).map(|(_, value)| value)
+    }
+
+    /// Whether `strict` counts anywhere.
+    pub fn uses_strict(&self) -> bool {
+        self.strict || self.options.iter().any(|o| o.setting == Setting::Strict(true))
     }
 
     /// Whether some conflict is decided by a policy.
@@ -181,7 +252,31 @@ mod tests {
     }
 
     #[test]
+    fn the_most_specific_option_wins() {
+        let option =
+            |table: Option<&str>, direction, setting| OptionOverride { table: table.map(|t| TableName::new("s", t)), direction, setting };
+        let rules = Rules {
+            options: vec![
+                option(Some("t"), None, Setting::UpdateMissing(UpdateMissing::Skip)),
+                option(None, Some(Direction::Reverse), Setting::UpdateMissing(UpdateMissing::Fail)),
+                option(Some("t"), Some(Direction::Reverse), Setting::Strict(true)),
+            ],
+            ..Rules::default()
+        };
+        let missing = |direction, table: &str| rules.update_missing(direction, &TableName::new("s", table));
+        assert_eq!(missing(Direction::Forward, "u"), UpdateMissing::Insert);
+        assert_eq!(missing(Direction::Reverse, "u"), UpdateMissing::Fail);
+        assert_eq!(missing(Direction::Reverse, "t"), UpdateMissing::Skip);
+        let strict = |direction| rules.is_strict(direction, &TableName::new("s", "t"));
+        assert!(strict(Direction::Reverse) && !strict(Direction::Forward) && rules.uses_strict());
+    }
+
+    #[test]
     fn words_are_read_as_they_are_written() {
+        for setting in [Setting::Strict(false), Setting::UpdateMissing(UpdateMissing::Fail)] {
+            assert_eq!(Setting::parse(setting.name(), setting.value()), Some(setting));
+        }
+        assert_eq!(Setting::parse("strict", "skip"), None);
         assert!(Policy::ALL.into_iter().all(|p| Policy::parse(p.as_str()) == Some(p)));
         assert!(Kind::ALL.into_iter().all(|k| Kind::parse(k.as_str()) == Some(k)));
         assert_eq!(Policy::parse("latest"), None);

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The word that takes a policy back.
-const DEFAULT: &str = "default";
+pub(super) const DEFAULT: &str = "default";
 
 /// A policy that is to count from now on, for some conflicts of a task or for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,18 +34,9 @@ impl Set {
                 Some(Policy::parse(word).ok_or_else(|| no_word(word, "policy", "Policies", &words))?)
             }
         };
-        let table = match table.map(Pattern::parse).transpose()? {
-            None => None,
-            Some(Pattern::Table(table)) => Some(table),
-            Some(_) => {
-                return Err(Error::new(ErrorKind::InvalidValue, "a policy is set for one table or for all")
-                    .hint("Give schema.table, or leave \"table\" out for all."));
-            }
-        };
+        let table = one_table(table, "a policy")?;
         let kind = kind.map(decided_kind).transpose()?;
-        let directions = [Direction::Forward, Direction::Reverse].map(Direction::as_str);
-        let read = |word| Direction::parse(word).ok_or_else(|| no_word(word, "direction", "Directions", &directions));
-        let direction = direction.map(read).transpose()?;
+        let direction = direction.map(one_direction).transpose()?;
         Ok(Set { policy, table, kind, direction })
     }
 
@@ -72,11 +63,26 @@ impl std::fmt::Display for Set {
     }
 }
 
+/// A table, or none for every table. `what`: what is set for it.
+pub(super) fn one_table(table: Option<&str>, what: &str) -> Result<Option<TableName>> {
+    match table.map(Pattern::parse).transpose()? {
+        None => Ok(None),
+        Some(Pattern::Table(table)) => Ok(Some(table)),
+        Some(_) => Err(Error::new(ErrorKind::InvalidValue, format!("{what} is set for one table or for all"))
+            .hint("Give schema.table, or leave \"table\" out for all.")),
+    }
+}
+
+pub(super) fn one_direction(word: &str) -> Result<Direction> {
+    let directions = [Direction::Forward, Direction::Reverse].map(Direction::as_str);
+    Direction::parse(word).ok_or_else(|| no_word(word, "direction", "Directions", &directions))
+}
+
 /// A kind that a policy decides about: the others have one outcome, or an option of their own.
 fn decided_kind(word: &str) -> Result<Kind> {
     match Kind::parse(word) {
         Some(Kind::UpdateMissing) => Err(Error::new(ErrorKind::InvalidValue, "no policy decides about update_missing")
-            .hint("Set the option \"update_missing\" with pgrelay.alter_task().")),
+            .hint("Set the option \"update_missing\" with pgrelay.set_conflict_option().")),
         Some(Kind::DeleteMissing) => Err(Error::new(ErrorKind::InvalidValue, "no policy decides about delete_missing")
             .detail("A delete that meets no row has nothing to do: it is recorded and counted.")
             .hint("Leave \"kind\" out, or give another.")),
@@ -88,7 +94,7 @@ fn decided_kind(word: &str) -> Result<Kind> {
     }
 }
 
-fn no_word(given: &str, what: &str, plural: &str, words: &[&str]) -> Error {
+pub(super) fn no_word(given: &str, what: &str, plural: &str, words: &[&str]) -> Error {
     Error::new(ErrorKind::InvalidValue, format!("\"{given}\" is not a {what} of conflicts"))
         .hint(format!("{plural} are {}.", words.join(", ")))
 }
@@ -113,7 +119,7 @@ mod tests {
         assert_eq!(hint("latest", None, None, None), "Policies are fail, ignore, overwrite, latest_wins, source_priority, default.");
         assert!(hint("fail", Some("shop.*"), None, None).contains("schema.table"));
         assert!(hint("fail", None, Some("insert"), None).starts_with("Kinds are insert_exists, update_exists, update_origin_differs,"));
-        assert!(hint("fail", None, Some("update_missing"), None).contains("alter_task"));
+        assert!(hint("fail", None, Some("update_missing"), None).contains("set_conflict_option"));
         assert_eq!(hint("fail", None, None, Some("both")), "Directions are forward, reverse.");
     }
 }

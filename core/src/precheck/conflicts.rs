@@ -31,7 +31,7 @@ pub fn lacking_commit_times(rules: &Rules, tracks: bool) -> Option<Finding> {
     } else if rules.uses(Policy::LatestWins) {
         let message = "track_commit_timestamp is off: latest_wins cannot tell when a row was written, and every change would win";
         Some(error(ITEM, PEER, message, FIX))
-    } else if rules.strict {
+    } else if rules.uses_strict() {
         let message = "track_commit_timestamp is off: strict cannot tell who wrote a row last, and decides nothing";
         Some(warning(ITEM, PEER, message, FIX))
     } else {

@@ -16,7 +16,7 @@ use self::{
 };
 use super::Throttle;
 use crate::{
-    conflict::{Override, Policy, Rules, UpdateMissing},
+    conflict::{OptionOverride, Override, Policy, Rules, UpdateMissing},
     error::{Error, Kind, Result},
 };
 
@@ -141,8 +141,8 @@ impl Options {
     }
 
     /// How conflicts are decided, with what counts for some of them only.
-    pub fn rules(&self, overrides: Vec<Override>) -> Rules {
-        Rules { policy: self.conflict_policy, strict: self.strict, update_missing: self.update_missing, overrides }
+    pub fn rules(&self, overrides: Vec<Override>, options: Vec<OptionOverride>) -> Rules {
+        Rules { policy: self.conflict_policy, strict: self.strict, update_missing: self.update_missing, overrides, options }
     }
 }
 

@@ -85,6 +85,45 @@ async fn a_policy_is_set_only_for_what_the_task_carries() {
 }
 
 #[tokio::test]
+async fn an_option_of_conflicts_is_set_for_all_for_some_and_taken_back() {
+    let (_cluster, client) = source().await;
+    client.batch_execute("SELECT pgrelay.create_task('move', 'host=db2', '{shop.*}')").await.unwrap();
+    let options =
+        "SELECT string_agg(concat_ws(' ', coalesce(schema || '.' || \"table\", '-'), coalesce(direction, '-'), option, value), '; '
+        ORDER BY option, schema NULLS FIRST, \"table\", direction NULLS FIRST) FROM pgrelay.conflict_option WHERE task = 'move'";
+    assert_eq!(value(&client, options).await.unwrap(), "- - strict false; - - update_missing insert");
+    let set = async |arguments: &str| {
+        value(&client, &format!("SELECT message FROM pgrelay.set_conflict_option('move', {arguments})")).await.unwrap()
+    };
+    set("'strict', 'true'").await;
+    set("'strict', 'false', 'shop.orders'").await;
+    set("'update_missing', 'skip', direction => 'reverse'").await;
+    set("'update_missing', 'skip', 'shop.orders'").await;
+    set("'update_missing', 'fail', 'shop.orders'").await;
+    let all = "- - strict true; shop.orders - strict false; \
+               - - update_missing insert; - reverse update_missing skip; shop.orders - update_missing fail";
+    assert_eq!(value(&client, options).await.unwrap(), all);
+    let events = "SELECT string_agg(message, '; ' ORDER BY id) FROM pgrelay.event WHERE message LIKE 'set_conflict_option%fail%'";
+    assert_eq!(
+        value(&client, events).await.unwrap(),
+        "set_conflict_option (update_missing = fail, table \"shop\".\"orders\") by role \"postgres\""
+    );
+    let tasks = include_str!("../../../sql/store/tasks.sql");
+    let read = format!("SELECT string_agg(o::text, '; ' ORDER BY o::text) FROM ({tasks}) t, jsonb_array_elements(t.conflict_options) o");
+    let read = value(&client, &read).await.unwrap().replace([' ', '"'], "");
+    assert_eq!(read, "[null,null,update_missing,reverse,skip];[shop,orders,strict,null,false];[shop,orders,update_missing,null,fail]");
+
+    client.batch_execute("DROP TABLE shop.orders").await.unwrap();
+    set("'update_missing', 'default', 'shop.orders'").await;
+    set("'strict', 'default', 'shop.orders'").await;
+    set("'strict', 'default'").await;
+    assert_eq!(value(&client, options).await.unwrap(), "- - strict false; - - update_missing insert; - reverse update_missing skip");
+    assert!(set("'strict', 'default', 'shop.items'").await.starts_with("Nothing to take back"));
+    let error = error_of(&client, "SELECT pgrelay.set_conflict_option('move', 'strict', 'true', 'shop.orders')").await;
+    assert_eq!(error.code().code(), "42704");
+}
+
+#[tokio::test]
 async fn a_transaction_is_skipped_only_while_the_task_rests_and_the_transaction_can_still_come() {
     let (_cluster, client) = source().await;
     client.batch_execute("SELECT pgrelay.start_task('move', 'host=db2')").await.unwrap();

@@ -125,9 +125,11 @@ fn a_word_that_is_none_lists_those_there_are() {
 fn rules_are_the_options_and_what_counts_for_some_only() {
     let table = crate::name::TableName::new("s", "t");
     let only = Override { table: Some(table.clone()), kind: None, direction: None, policy: Policy::Ignore };
-    let rules =
-        read(r#"{"conflict_policy": "overwrite", "strict": true, "update_missing": "fail"}"#).expect("valid").rules(vec![only.clone()]);
-    let expected = Rules { policy: Policy::Overwrite, strict: true, update_missing: UpdateMissing::Fail, overrides: vec![only] };
+    let rules = read(r#"{"conflict_policy": "overwrite", "strict": true, "update_missing": "fail"}"#)
+        .expect("valid")
+        .rules(vec![only.clone()], vec![]);
+    let expected =
+        Rules { policy: Policy::Overwrite, strict: true, update_missing: UpdateMissing::Fail, overrides: vec![only], options: vec![] };
     assert_eq!(rules, expected);
-    assert_eq!(Options::default().rules(vec![]), Rules::default());
+    assert_eq!(Options::default().rules(vec![], vec![]), Rules::default());
 }
