@@ -67,6 +67,11 @@ impl Applier {
         self.setting.skips.contains(&commit)
     }
 
+    /// Whether the open transaction is to be left out.
+    pub(super) fn is_open_skipped(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| self.is_skipped(open.transaction.commit))
+    }
+
     /// Whether the open transaction goes change by change.
     pub(super) fn is_careful(&self) -> bool {
         let commit = self.open.as_ref().map(|open| open.transaction.commit);

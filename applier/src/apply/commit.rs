@@ -29,6 +29,7 @@ impl Applier {
             return Ok(());
         }
         self.send_gathered().await?;
+        self.test_new_rows().await?;
         crash::at(Point::ChangesSent);
         let committed = self.commit_position().await;
         if committed.is_err() {

@@ -88,11 +88,21 @@ impl Applier {
         if drained.is_ok() {
             drained = self.session.settle().await;
         }
-        if matches!(&drained, Err(error) if error.kind == Kind::Conflict) {
+        if drained.is_ok() {
+            drained = self.test_new_rows().await;
+        }
+        // Once more where it is known only then which of them leave a deferrable key violated.
+        for _ in 0..2 {
+            if !matches!(&drained, Err(error) if error.kind == Kind::Conflict) || self.resolver.has_failure() {
+                break;
+            }
             self.session.abandon().await?;
             self.group.close();
             self.draining = true;
             drained = self.send_waiting(&table, &changes, true).await;
+            if drained.is_ok() {
+                drained = self.test_new_rows().await;
+            }
         }
         drained?;
         self.draining = false;
@@ -117,7 +127,9 @@ impl Applier {
                         self.send(relation.oid, relation, &change.form, &change.payload).await?
                     };
                     self.group.count(table, operation);
+                    self.note_new_row(relation, &change.payload, change.of.commit, number).await?;
                 }
+                None if self.is_skipped(change.of.commit) => self.leave_truncate_out(table, change.of, number).await?,
                 None => {
                     let restart = matches!(pgoutput::decode(&change.payload, false)?, Message::Truncate { restart_identity: true, .. });
                     self.empty(table, &change.form, restart).await?;

@@ -6,6 +6,7 @@ use pgrelay_core::{Lsn, name::TableName};
 use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::session::Operation;
+use crate::conflict::deferrable::NewRows;
 
 /// Changes after which the next end of a source transaction is committed.
 const ENOUGH: i64 = 10_000;
@@ -30,6 +31,8 @@ pub struct Group {
     /// Commit time of that.
     pub commit_ts: i64,
     late: bool,
+    /// New rows whose deferrable keys are to be tested.
+    pub new_rows: NewRows,
 }
 
 /// What was in it.

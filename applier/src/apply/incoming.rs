@@ -45,6 +45,7 @@ impl Applier {
         self.careful_targets.clear();
         self.batch.ways.clear();
         self.resolver.forget();
+        self.at_end.forget();
         self.open = None;
         self.position = match &mut self.tables {
             Some(tables) => {
@@ -185,6 +186,7 @@ impl Applier {
             if is_careful {
                 self.commit_group().await?;
                 self.contended = 0;
+                self.resolver.passed(end);
             }
             return Ok(());
         }

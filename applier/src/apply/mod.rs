@@ -7,6 +7,7 @@
 //! Several source transactions may share one peer transaction while there is a backlog; the position is that of the
 //! last. Dropping an `Applier` at any moment is harmless: nothing but the peer's committed state matters.
 
+mod at_end;
 mod batch;
 mod bulk;
 mod careful;
@@ -59,7 +60,7 @@ use self::{
     tables::{Earlier, Seen, State, Tables, Transaction},
 };
 use crate::{
-    conflict::resolve::Resolver,
+    conflict::{deferrable, resolve::Resolver},
     pg::{Endpoint, server_error},
     progress::Progress,
     stream::receiver::Mode,
@@ -165,6 +166,8 @@ pub struct Applier {
     /// Transactions that commit before this go change by change: a faster way has met a surprise in them.
     careful_until: Lsn,
     resolver: Resolver,
+    /// How deferrable keys are tested.
+    at_end: deferrable::Tests,
     /// How often in a row somebody else has come between.
     contended: u32,
     /// What waited for a table is applied with care: it cannot be read again from here.

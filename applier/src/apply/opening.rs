@@ -20,7 +20,10 @@ use super::{
     streamed::{self, Streamed},
     tables::{State, Tables},
 };
-use crate::{conflict::resolve::Resolver, progress::TableState};
+use crate::{
+    conflict::{deferrable, resolve::Resolver},
+    progress::TableState,
+};
 
 impl Applier {
     /// Takes the origin, then reads how far each table is. `known`: the task's tables with their oids on the source.
@@ -93,6 +96,7 @@ impl Applier {
             batch: Batch::default(),
             careful_until: Lsn(0),
             resolver,
+            at_end: deferrable::Tests::default(),
             contended: 0,
             draining: false,
             rewind: false,

@@ -76,6 +76,8 @@ pub struct PeerTable {
     pub acts_as: Option<Arc<str>>,
     /// Constraint triggers that run at the end of the transaction, quoted.
     pub deferred: Vec<String>,
+    /// Some key or exclusion constraint is deferrable: while changes are applied nothing but pgrelay looks whether it holds.
+    pub deferrable_keys: bool,
     /// An update or delete of a row that a session of the peer's own wrote last is to be noticed.
     #[serde(skip)]
     pub notices_others: bool,

@@ -64,10 +64,14 @@ impl Applier {
                 let operation = self.send(oid, &relation, &form, payload).await?;
                 self.group.count(&relation.table, operation);
             }
-            Verdict::Wait => self.wait(relation.table.clone(), Some(relation), form, payload)?,
-            Verdict::LeaveOut => self.setting.progress.settled_rows(1),
+            Verdict::Wait => return self.wait(relation.table.clone(), Some(relation), form, payload),
+            Verdict::LeaveOut => {
+                self.setting.progress.settled_rows(1);
+                return Ok(());
+            }
         }
-        Ok(())
+        let (commit, number) = self.open.as_ref().map(|open| (open.transaction.commit, open.changes)).ok_or_else(outside)?;
+        self.note_new_row(&relation, payload, commit, number).await
     }
 
     pub(super) async fn new_target(&mut self, relation: &Arc<Relation>) -> Result<Target> {

@@ -268,6 +268,7 @@ mod tests {
             notices_others: false,
             acts_as: None,
             deferred: vec![],
+            deferrable_keys: false,
             columns: vec![column("b", false), column("a", false)],
             keys: vec![],
         };
@@ -306,6 +307,7 @@ mod tests {
             notices_others: false,
             acts_as: None,
             deferred: vec![],
+            deferrable_keys: false,
             columns: vec![column("id", true), column("toasted", false)],
             keys: vec![],
         };

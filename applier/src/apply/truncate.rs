@@ -14,13 +14,14 @@ use super::{
     statement,
     tables::{Form, Rows, Verdict},
 };
+use crate::conflict::resolve::Origin;
 
 impl Applier {
     pub(super) async fn truncate(&mut self, relations: &[u32], cascade: bool, restart_identity: bool, payload: &Bytes) -> Result<()> {
-        if self.open.as_ref().is_some_and(|open| self.is_skipped(open.transaction.commit)) {
-            return Ok(());
-        }
         self.settle_gathered().await?;
+        if let Some(open) = &mut self.open {
+            open.changes += 1;
+        }
         let mut now = vec![];
         for &oid in relations {
             let relation = self.relations.get(oid)?.clone();
@@ -28,6 +29,10 @@ impl Applier {
                 continue;
             }
             match self.decide(&relation, &Rows::Any)? {
+                (Verdict::Apply, _) if self.is_open_skipped() => {
+                    let careful = self.careful_of_open()?;
+                    self.leave_truncate_out(&relation.table, careful.of, careful.number).await?;
+                }
                 (Verdict::Apply, Form::Whole) => now.push(relation.table.clone()),
                 (Verdict::Apply, form) => {
                     self.open_group(&relation.table).await?;
@@ -52,6 +57,12 @@ impl Applier {
             self.group.count(&table, Operation::Truncate);
         }
         Ok(())
+    }
+
+    /// A TRUNCATE of a transaction that is skipped becomes a record and nothing else.
+    pub(super) async fn leave_truncate_out(&mut self, table: &Arc<TableName>, of: Origin, number: i64) -> Result<()> {
+        self.open_group(table).await?;
+        self.resolver.skip_truncate(&mut self.session, table, of, number).await
     }
 
     /// A TRUNCATE of one table, or of the parts of it that have not seen it.

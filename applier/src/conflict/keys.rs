@@ -26,6 +26,15 @@ struct Column {
     generated: Option<String>,
 }
 
+/// Which keys are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that hold at every moment.
+    Immediate,
+    /// Also those that hold at the end of a transaction only.
+    All,
+}
+
 /// Everything that keeps rows of a table apart.
 pub struct Keys {
     keys: Vec<Key>,
@@ -57,16 +66,29 @@ impl Keys {
         self.keys.iter().find(|key| key.is_primary).map(|key| key.name.as_str())
     }
 
+    /// Whether there are deferrable ones.
+    pub fn any_deferrable(&self) -> bool {
+        self.keys.iter().any(|key| key.deferrable)
+    }
+
     /// The rows that a new row collides with: their `ctid` as text, and the names of the constraints or indexes. `given` are the
     /// columns that the new row brings, whose values are the parameters in this order.
     ///
     /// A column that is not given counts as NULL: what the peer alone has is not known to collide. None where nothing is unique.
-    /// Deferrable keys are left out: within a transaction they may be violated.
-    pub fn colliding(&self, table: &TableName, given: &[String]) -> Option<String> {
-        let keys: Vec<&Key> = self.keys.iter().filter(|key| !key.deferrable).collect();
-        if keys.is_empty() {
-            return None;
-        }
+    pub fn colliding(&self, table: &TableName, given: &[String], which: Which) -> Option<String> {
+        let keys: Vec<&Key> = self.keys.iter().filter(|key| which == Which::All || !key.deferrable).collect();
+        let tail = "SELECT f.at::pg_catalog.text AS at, pg_catalog.array_agg(f.name) AS names FROM found AS f GROUP BY f.at";
+        (!keys.is_empty()).then(|| self.holders(table, given, &keys, tail))
+    }
+
+    /// A row for each deferrable key of which more than one row holds the value of a new row; parameters as of `colliding`.
+    pub fn held_twice(&self, table: &TableName, given: &[String]) -> String {
+        let keys: Vec<&Key> = self.keys.iter().filter(|key| key.deferrable).collect();
+        self.holders(table, given, &keys, "SELECT f.name FROM found AS f GROUP BY f.name HAVING pg_catalog.count(*) > 1")
+    }
+
+    /// A query over `found`: the rows that hold a value of a new row, as `at` and the `name` of the key.
+    fn holders(&self, table: &TableName, given: &[String], keys: &[&Key], query: &str) -> String {
         let value = |column: &Column| {
             let parameter = given.iter().position(|name| *name == column.name);
             let value = parameter.map_or_else(|| "NULL".to_owned(), |at| format!("${}", at + 1));
@@ -76,13 +98,13 @@ impl Keys {
         let generated = |c: &Column| c.generated.as_ref().map(|sql| format!(", ({sql}) AS {}", quote_ident(&c.name)));
         let generated: String = self.columns.iter().filter_map(generated).collect();
         let found: Vec<String> = keys.iter().map(|key| key.matching(table)).collect();
-        Some(format!(
+        format!(
             "WITH \"pgrelay given\" AS MATERIALIZED (SELECT {}), \
-             \"pgrelay new\" AS MATERIALIZED (SELECT *{generated} FROM \"pgrelay given\") \
-             SELECT f.at::pg_catalog.text AS at, pg_catalog.array_agg(f.name) AS names FROM ({}) AS f GROUP BY f.at",
+             \"pgrelay new\" AS MATERIALIZED (SELECT *{generated} FROM \"pgrelay given\"), \
+             found AS ({}) {query}",
             plain.join(", "),
             found.join(" UNION ALL ")
-        ))
+        )
     }
 }
 

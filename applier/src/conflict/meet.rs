@@ -13,7 +13,7 @@ use pgrelay_core::{
 };
 use tokio_postgres::{Client, Row, Statement};
 
-use super::keys::Keys;
+use super::keys::{Keys, Which};
 use crate::{apply::session::Value, pg::server_error};
 
 /// How often it is looked again when rows change while their locks are waited for.
@@ -38,6 +38,8 @@ pub struct MetRow {
 pub struct Look {
     table: TableName,
     colliding: Option<Statement>,
+    /// By deferrable keys too, where there are any.
+    colliding_at_end: Option<Statement>,
     locked: Statement,
     origins: String,
     primary: Option<String>,
@@ -49,14 +51,19 @@ impl Look {
     pub async fn new(peer: &Client, table: &TableName, given: &[String], origin: &str, tracks: bool) -> Result<Look> {
         let failed = |e| server_error(e, "prepare to look for conflicts").object(table.to_string());
         let keys = Keys::read(peer, table).await?;
-        let colliding = match keys.colliding(table, given) {
-            Some(sql) => Some(peer.prepare(&sql).await.map_err(failed)?),
-            None => None,
+        let prepare = async |sql: Option<String>| match sql {
+            Some(sql) => peer.prepare(&sql).await.map(Some).map_err(failed),
+            None => Ok(None),
+        };
+        let colliding = prepare(keys.colliding(table, given, Which::Immediate)).await?;
+        let colliding_at_end = match keys.any_deferrable() {
+            true => prepare(keys.colliding(table, given, Which::All)).await?,
+            false => None,
         };
         let origins = origins(origin, tracks);
         let sql = images(table, "ctid = ANY ($1::pg_catalog.tid[])", &origins);
         let locked = peer.prepare(&sql).await.map_err(failed)?;
-        Ok(Look { table: table.clone(), colliding, locked, origins, primary: keys.primary().map(str::to_owned) })
+        Ok(Look { table: table.clone(), colliding, colliding_at_end, locked, origins, primary: keys.primary().map(str::to_owned) })
     }
 
     /// The primary key's name.
@@ -74,9 +81,10 @@ impl Look {
         Ok(self.query(peer, statement, values).await?.first().map(met))
     }
 
-    /// The rows that a new row collides with, but for the one at `own`.
-    pub async fn colliding(&self, peer: &Client, values: impl Fn() -> Vec<Value>, own: Option<&str>) -> Result<Vec<MetRow>> {
-        let Some(statement) = &self.colliding else { return Ok(vec![]) };
+    /// The rows that a new row collides with, but for the one at `own`. Within a transaction deferrable keys may be violated.
+    pub async fn colliding(&self, peer: &Client, values: impl Fn() -> Vec<Value>, own: Option<&str>, which: Which) -> Result<Vec<MetRow>> {
+        let all = if which == Which::All { self.colliding_at_end.as_ref() } else { None };
+        let Some(statement) = all.or(self.colliding.as_ref()) else { return Ok(vec![]) };
         for _ in 0..TRIES {
             let found = self.query(peer, statement, values()).await?;
             let mut found: BTreeMap<String, Vec<String>> = found.iter().map(|row| (row.get("at"), row.get("names"))).collect();

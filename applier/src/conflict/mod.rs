@@ -4,6 +4,7 @@
 //! `meet` (look and lock), `pgrelay_core::conflict::decide`, `resolve` (do), `record` (write down), all in the peer's open
 //! transaction. What is decided is core's.
 
+pub mod deferrable;
 mod keys;
 pub mod meet;
 mod missing;

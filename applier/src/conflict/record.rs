@@ -5,11 +5,14 @@ use std::collections::HashMap;
 use pgrelay_core::{
     Result,
     conflict::{Direction, Kind, Policy, Writer},
-    name::quote_ident,
+    name::{TableName, quote_ident},
 };
 use tokio_postgres::{Client, Row, Statement};
 
-use super::{meet::MetRow, resolve::Incoming};
+use super::{
+    meet::MetRow,
+    resolve::{Incoming, Origin},
+};
 use crate::{
     apply::{relation::Target, session::Value},
     pg::{
@@ -34,6 +37,20 @@ pub struct Conflict {
 
 /// A record that is ready to be written.
 pub struct Record(Vec<Value>);
+
+/// What a record holds.
+pub(super) struct Content<'a> {
+    /// Name of the task's origin, and which way the change went.
+    pub to: (&'a str, Direction),
+    pub table: &'a TableName,
+    pub operation: &'static str,
+    pub conflict: &'a Conflict,
+    pub of: Origin,
+    pub number: i64,
+    pub key: Option<String>,
+    pub old: Option<String>,
+    pub new: Option<String>,
+}
 
 /// Images of a table's rows as `jsonb`, by the columns that are known.
 #[derive(Default)]
@@ -85,7 +102,7 @@ impl Images {
 pub async fn make(
     peer: &Client,
     images: &mut Images,
-    (key, direction): (&str, Direction),
+    to: (&str, Direction),
     target: &Target,
     incoming: Incoming<'_>,
     conflict: &Conflict,
@@ -93,40 +110,58 @@ pub async fn make(
     let old = images.of(peer, target, incoming, incoming.old, !target.tells_whole_rows()).await?;
     let new = images.of(peer, target, incoming, incoming.new, false).await?;
     let of_key = images.of(peer, target, incoming, incoming.old.or(incoming.new), true).await?;
-    let table = &target.relation.table;
-    let mut constraints: Vec<&str> = conflict.rows.iter().flat_map(|row| row.constraints.iter().map(String::as_str)).collect();
-    constraints.dedup();
-    let rows: Vec<&str> = conflict.rows.iter().map(|row| row.image.as_str()).collect();
-    let origins: Vec<Option<&str>> = conflict.rows.iter().map(|row| row.origin.as_deref()).collect();
-    let time = |row: &MetRow| if let Writer::Other(Some(at)) = row.writer { Some(at.to_string()) } else { None };
-    let times: Vec<Option<String>> = conflict.rows.iter().map(time).collect();
-    let times: Vec<Option<&str>> = times.iter().map(Option::as_deref).collect();
-    Ok(Record(vec![
-        text(key),
-        text(direction.as_str()),
-        text(&table.schema),
-        text(&table.name),
-        text(incoming.operation.as_str()),
-        conflict.met.map_or(Value::Text(None), |(kind, _)| text(kind.as_str())),
-        text(&array(constraints.into_iter().map(Some))),
-        conflict.met.map_or(Value::Text(None), |(_, policy)| text(policy.as_str())),
-        text(conflict.resolution),
-        text(&incoming.origin.xid.to_string()),
-        text(&incoming.origin.commit.to_string()),
-        Value::Time(incoming.origin.committed),
-        text(&incoming.number.to_string()),
-        of_key.as_deref().map_or(Value::Text(None), text),
-        old.as_deref().map_or(Value::Text(None), text),
-        new.as_deref().map_or(Value::Text(None), text),
-        text(&format!("[{}]", rows.join(", "))),
-        conflict.result.as_deref().map_or(Value::Text(None), text),
-        text(&array(origins.into_iter())),
-        text(&array(times.into_iter())),
-        conflict.note.as_deref().map_or(Value::Text(None), text),
-    ]))
+    let (table, operation) = (&*target.relation.table, incoming.operation.as_str());
+    let (of, number, key) = (incoming.origin, incoming.number, of_key);
+    Ok(Record::new(Content { to, table, operation, conflict, of, number, key, old, new }))
+}
+
+/// The record of a TRUNCATE that is left out.
+pub fn of_truncate(to: (&str, Direction), table: &TableName, of: Origin, number: i64) -> Record {
+    let conflict = &Conflict::SKIPPED;
+    Record::new(Content { to, table, operation: "truncate", conflict, of, number, key: None, old: None, new: None })
+}
+
+impl Conflict {
+    /// Of a change that is left out unseen.
+    pub const SKIPPED: Conflict = Conflict { met: None, resolution: "skipped", note: None, rows: vec![], result: None };
 }
 
 impl Record {
+    pub(super) fn new(content: Content<'_>) -> Record {
+        let Content { to: (key, direction), table, operation, conflict, of, number, .. } = content;
+        let mut constraints: Vec<&str> = conflict.rows.iter().flat_map(|row| row.constraints.iter().map(String::as_str)).collect();
+        constraints.dedup();
+        let rows: Vec<&str> = conflict.rows.iter().map(|row| row.image.as_str()).collect();
+        let origins: Vec<Option<&str>> = conflict.rows.iter().map(|row| row.origin.as_deref()).collect();
+        let time = |row: &MetRow| if let Writer::Other(Some(at)) = row.writer { Some(at.to_string()) } else { None };
+        let times: Vec<Option<String>> = conflict.rows.iter().map(time).collect();
+        let times: Vec<Option<&str>> = times.iter().map(Option::as_deref).collect();
+        let or_null = |text: &Option<String>| text.as_deref().map_or(Value::Text(None), self::text);
+        Record(vec![
+            text(key),
+            text(direction.as_str()),
+            text(&table.schema),
+            text(&table.name),
+            text(operation),
+            conflict.met.map_or(Value::Text(None), |(kind, _)| text(kind.as_str())),
+            text(&array(constraints.into_iter().map(Some))),
+            conflict.met.map_or(Value::Text(None), |(_, policy)| text(policy.as_str())),
+            text(conflict.resolution),
+            text(&of.xid.to_string()),
+            text(&of.commit.to_string()),
+            Value::Time(of.committed),
+            text(&number.to_string()),
+            or_null(&content.key),
+            or_null(&content.old),
+            or_null(&content.new),
+            text(&format!("[{}]", rows.join(", "))),
+            or_null(&conflict.result),
+            text(&array(origins.into_iter())),
+            text(&array(times.into_iter())),
+            or_null(&conflict.note),
+        ])
+    }
+
     /// Writes it, in whatever transaction is open.
     pub async fn write(self, peer: &Client) -> Result<()> {
         let failed = |e| server_error(e, "write down a conflict on the peer");

@@ -1,16 +1,21 @@
 //! One change, exactly: looks at what it meets, asks what is to be done, does it, writes down what it was.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use pgrelay_core::{
-    Error, Result,
+    Error, Lsn, Result,
     conflict::{Action, Change, Decision, Direction, Met, Operation, Rules, decide},
     error::Kind,
+    name::TableName,
 };
 use tokio_postgres::{Client, Statement};
 
 use super::{
+    keys::Which,
     meet::{Look, MetRow},
     missing,
     record::{self, Conflict, Images, Record},
@@ -32,7 +37,7 @@ pub struct Origin {
     /// Its id there.
     pub xid: u64,
     /// Its commit record.
-    pub commit: pgrelay_core::Lsn,
+    pub commit: Lsn,
     /// When it was committed, in microseconds since 2000.
     pub committed: i64,
 }
@@ -66,6 +71,8 @@ pub struct Resolver {
     pub other_side: Arc<Client>,
     tables: HashMap<u32, Table>,
     failure: Option<Record>,
+    /// Changes, by commit record and number, whose deferrable keys were violated at the end of their transaction.
+    at_end: HashSet<(Lsn, i64)>,
 }
 
 struct Table {
@@ -88,12 +95,33 @@ impl Resolver {
     pub async fn new(peer: &Client, origin: &str, direction: Direction, other_side: Arc<Client>) -> Result<Resolver> {
         let sql = "SELECT pg_catalog.current_setting('track_commit_timestamp') = 'on'";
         let row = peer.query_one(sql, &[]).await.map_err(|e| server_error(e, "look whether commit times are known"))?;
-        Ok(Resolver { origin: origin.to_owned(), direction, tracks: row.get(0), other_side, tables: HashMap::new(), failure: None })
+        Ok(Resolver {
+            origin: origin.to_owned(),
+            direction,
+            tracks: row.get(0),
+            other_side,
+            tables: HashMap::new(),
+            failure: None,
+            at_end: HashSet::new(),
+        })
     }
 
     /// What is known of the peer's tables is read again.
     pub fn forget(&mut self) {
         self.tables.clear();
+    }
+
+    /// These changes left deferrable keys violated: when they come again, they collide at once with whatever holds their values. False
+    /// when all of them were known.
+    pub fn violated_at_end(&mut self, changes: impl IntoIterator<Item = (Lsn, i64)>) -> bool {
+        let known = self.at_end.len();
+        self.at_end.extend(changes);
+        self.at_end.len() > known
+    }
+
+    /// Everything before this commit record is on the peer.
+    pub fn passed(&mut self, commit: Lsn) {
+        self.at_end.retain(|(known, _)| *known >= commit);
     }
 
     /// Applies one change by these rules. The peer's transaction is open and nothing of it is under way.
@@ -111,7 +139,8 @@ impl Resolver {
             Some(_) => {
                 let own = row.as_ref().map(|row| row.at.as_str());
                 let look = &self.table(target)?.look;
-                look.colliding(session.client(), || new_values(incoming), own).await?
+                let which = if self.at_end.contains(&(incoming.origin.commit, incoming.number)) { Which::All } else { Which::Immediate };
+                look.colliding(session.client(), || new_values(incoming), own, which).await?
             }
             None => vec![],
         };
@@ -151,10 +180,21 @@ impl Resolver {
     /// Leaves one change out and writes down what it was.
     pub async fn skip(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<()> {
         self.prepare(session, target).await?;
-        let conflict = Conflict { met: None, resolution: "skipped", note: None, rows: vec![], result: None };
-        let record = self.record(session, target, incoming, &conflict).await?;
+        let record = self.record(session, target, incoming, &Conflict::SKIPPED).await?;
         session.act_as(None, &target.relation.table).await?;
         record.write(session.client()).await
+    }
+
+    /// Writes down a TRUNCATE of a table that is left out.
+    pub async fn skip_truncate(&self, session: &mut Session, table: &Arc<TableName>, of: Origin, number: i64) -> Result<()> {
+        session.settle().await?;
+        session.act_as(None, table).await?;
+        record::of_truncate((&self.origin, self.direction), table, of, number).write(session.client()).await
+    }
+
+    /// Whether the last error is a policy's decision.
+    pub fn has_failure(&self) -> bool {
+        self.failure.is_some()
     }
 
     /// The record of the conflict that the last error was about, once: to be written when the transaction is rolled back.

@@ -3,6 +3,7 @@
 -- acts_as: the owner, when the session may take his role and he may do what applying needs; then nothing that belongs to the table runs
 -- with more rights than his. Membership is the session user's, whatever role it has taken by now.
 -- deferred: constraint triggers that wait for the end of the transaction although the session replicates.
+-- deferrable_keys: what keeps rows apart at the end of a transaction only, by triggers that do not run in a session that replicates.
 -- Keys are unique, immediate, valid, complete indexes on plain columns, with the equality operator of each column's operator class.
 SELECT pg_catalog.json_build_object(
     'partitioned', c.relkind = 'p',
@@ -31,6 +32,9 @@ SELECT pg_catalog.json_build_object(
         JOIN pg_catalog.pg_constraint k ON k.oid = g.tgconstraint
         JOIN pg_catalog.pg_namespace kn ON kn.oid = k.connamespace
         WHERE g.tgrelid = c.oid AND g.tgenabled IN ('A', 'R') AND g.tginitdeferred),
+    'deferrable_keys', EXISTS (
+        SELECT FROM pg_catalog.pg_index i
+        WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND NOT i.indimmediate AND i.indisready),
     'columns', (
         SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
             'name', a.attname,

@@ -105,7 +105,7 @@ async fn scenario(pair: &Pair, n: usize, table: &str, case: &Case, policy: Polic
         End::Failed(rows) => {
             failed(pair, table, case).await;
             assert_eq!(rows_of(pair, table).await, rows, "{} under {}: the peer before the skip", case.name, policy.word());
-            return skip(pair, table).await;
+            return skip(pair, table, case).await;
         }
         End::Running(rows) => rows,
     };
@@ -147,7 +147,7 @@ async fn failed(pair: &Pair, table: &str, case: &Case) {
 }
 
 /// Leaves out what the task has failed at and goes on.
-async fn skip(pair: &Pair, table: &str) {
+async fn skip(pair: &Pair, table: &str, case: &Case) {
     let lsn = format!(
         "SELECT source_commit_lsn FROM pgrelay_peer.conflict WHERE table_name = '{table}' AND resolution = 'failed' ORDER BY ordinal DESC LIMIT 1"
     );
@@ -160,4 +160,7 @@ async fn skip(pair: &Pair, table: &str) {
     assert_eq!(rows_of(pair, table).await, before, "the transaction is left out");
     let skipped = format!("SELECT count(*) > 0 FROM pgrelay_peer.conflict WHERE table_name = '{table}' AND resolution = 'skipped'");
     assert_eq!(pair.peer.psql(DB, &skipped).await, "t", "what is left out is recorded");
+    let truncates = format!("SELECT count(*) FROM pgrelay_peer.conflict WHERE table_name = '{table}' AND operation = 'truncate'");
+    let expected = case.source.matches("TRUNCATE").count().to_string();
+    assert_eq!(pair.peer.psql(DB, &truncates).await, expected, "{}: a TRUNCATE that is left out is recorded", case.name);
 }

@@ -1,6 +1,8 @@
 //! What each policy does to the rows that a change meets, by row and as a backlog.
 
 mod case;
+mod interleave;
+mod undo;
 
 use End::{Failed, Running};
 use pgrelay_tests::Pair;
@@ -247,6 +249,61 @@ fn cases() -> Vec<Case> {
             ..PLAIN
         },
         Case {
+            name: "a deferrable key",
+            table: "(id int PRIMARY KEY, u int UNIQUE DEFERRABLE INITIALLY DEFERRED, v text)",
+            peer: "INSERT INTO {t} VALUES (2, 5, 'd')",
+            source: "INSERT INTO {t} VALUES (1, 5, 's')",
+            ends: [Failed("(2,5,d)"), Running("(2,5,d)"), Running("(1,5,s)")],
+            recorded: "insert_exists",
+            ..PLAIN
+        },
+        Case {
+            name: "a deferrable key that an update violates",
+            table: "(id int PRIMARY KEY, u int UNIQUE DEFERRABLE, v text)",
+            rows: "INSERT INTO {t} VALUES (1, 1, 's'), (3, 3, 's')",
+            peer: "INSERT INTO {t} VALUES (2, 5, 'd')",
+            source: "BEGIN; UPDATE {t} SET u = 4 WHERE id = 3; UPDATE {t} SET u = 5 WHERE id = 1; COMMIT",
+            ends: [Failed("(1,1,s) (2,5,d) (3,3,s)"), Running("(1,1,s) (2,5,d) (3,4,s)"), Running("(1,5,s) (3,4,s)")],
+            recorded: "update_exists",
+            ..PLAIN
+        },
+        Case {
+            name: "a deferrable key that is violated only within the transaction",
+            table: "(id int PRIMARY KEY, u int UNIQUE DEFERRABLE INITIALLY DEFERRED, v text)",
+            rows: "INSERT INTO {t} VALUES (1, 1, 'a'), (2, 2, 'b')",
+            source: "BEGIN; UPDATE {t} SET u = 2 WHERE id = 1; UPDATE {t} SET u = 1 WHERE id = 2; COMMIT",
+            ends: all("(1,2,a) (2,1,b)"),
+            ..PLAIN
+        },
+        Case {
+            name: "a deferrable primary key is shifted onto a row of the peer",
+            table: "(id int PRIMARY KEY DEFERRABLE, v text)",
+            both: "ALTER TABLE {t} REPLICA IDENTITY FULL",
+            rows: "INSERT INTO {t} VALUES (2, 'b'), (10, 'j'), (11, 'k')",
+            peer: "INSERT INTO {t} VALUES (3, 'd')",
+            source: "UPDATE {t} SET id = id + 1",
+            ends: [Failed("(10,j) (11,k) (2,b) (3,d)"), Running("(11,j) (12,k) (2,b) (3,d)"), Running("(11,j) (12,k) (3,b)")],
+            recorded: "update_exists",
+        },
+        Case {
+            name: "a deferrable exclusion constraint",
+            table: "(id int PRIMARY KEY, r int4range, EXCLUDE USING gist (r WITH &&) DEFERRABLE INITIALLY DEFERRED)",
+            peer: "INSERT INTO {t} VALUES (1, '[1,5)')",
+            source: "INSERT INTO {t} VALUES (2, '[4,9)')",
+            ends: [Failed(r#"(1,"[1,5)")"#), Running(r#"(1,"[1,5)")"#), Running(r#"(2,"[4,9)")"#)],
+            recorded: "insert_exists",
+            ..PLAIN
+        },
+        Case {
+            name: "a TRUNCATE after an insert that collides",
+            rows: "INSERT INTO {t} VALUES (1, 1, 's')",
+            peer: "INSERT INTO {t} VALUES (2, 2, 'd')",
+            source: "BEGIN; INSERT INTO {t} VALUES (2, 2, 's'); TRUNCATE {t}; COMMIT",
+            ends: [Failed("(1,1,s) (2,2,d)"), Running(""), Running("")],
+            recorded: "insert_exists",
+            ..PLAIN
+        },
+        Case {
             name: "an identity column GENERATED ALWAYS",
             table: "(id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, u int UNIQUE, v text)",
             peer: "INSERT INTO {t} OVERRIDING SYSTEM VALUE VALUES (1, 10, 'd')",
@@ -372,15 +429,17 @@ async fn strict_and_ignore_keep_what_the_peer_has_changed() {
     assert_eq!(pair.peer.psql(DB, "SELECT string_agg(v, ' ' ORDER BY id) FROM t").await, "d s");
 }
 
-/// `update_missing` decides whether an update of a row that the peer lacks inserts it.
+/// `update_missing` decides whether an update of a row that the peer lacks inserts it, for the task and for one table.
 #[tokio::test]
-async fn update_missing_skip_leaves_the_row_out() {
-    let pair =
-        running("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old')", r#"{"update_missing": "skip"}"#).await;
-    pair.peer.psql(DB, "DELETE FROM t").await;
-    pair.source.psql(DB, "UPDATE t SET v = 's'").await;
+async fn update_missing_skip_leaves_the_row_out_but_for_the_table_that_inserts() {
+    let tables = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (LIKE t INCLUDING ALL);
+                  INSERT INTO t VALUES (1, 'old'); INSERT INTO other VALUES (1, 'old')";
+    let pair = running(tables, r#"{"update_missing": "skip"}"#).await;
+    pair.source.psql(DB, "SELECT pgrelay.set_conflict_option('move', 'update_missing', 'insert', 'public.other')").await;
+    pair.peer.psql(DB, "DELETE FROM t; DELETE FROM other").await;
+    pair.source.psql(DB, "UPDATE t SET v = 's'; UPDATE other SET v = 's'").await;
     pair.wait_for_catchup(MINUTE).await;
-    let record = "SELECT kind || ' ' || resolution FROM pgrelay_peer.conflict";
-    assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM t").await, "0");
-    assert_eq!(pair.peer.psql(DB, record).await, "update_missing ignored");
+    let records = "SELECT string_agg(table_name || ' ' || kind || ' ' || resolution, ', ' ORDER BY table_name) FROM pgrelay_peer.conflict";
+    assert_eq!(pair.peer.psql(DB, "SELECT count(*) || ' ' || (SELECT v FROM other) FROM t").await, "0 s");
+    assert_eq!(pair.peer.psql(DB, records).await, "other update_missing applied, t update_missing ignored");
 }
