@@ -15,6 +15,7 @@ pub mod name;
 pub mod order;
 pub mod plan;
 pub mod precheck;
+pub mod sequence;
 pub mod snapshot;
 pub mod state;
 pub mod task;

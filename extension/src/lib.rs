@@ -5,6 +5,7 @@
 
 use pgrx::prelude::*;
 
+mod ask;
 mod conflict;
 mod lsn;
 mod plan;
@@ -35,6 +36,8 @@ extension_sql_file!("../../sql/install/views/applier.sql", name = "applier", req
 extension_sql_file!("../../sql/install/views/conflict.sql", name = "conflict", requires = ["conflict_tables"]);
 extension_sql_file!("../../sql/install/views/conflict_count.sql", name = "conflict_count", requires = ["conflict_tables"]);
 extension_sql_file!("../../sql/install/views/conflict_policy.sql", name = "conflict_policy", requires = ["conflict_tables"]);
+extension_sql_file!("../../sql/install/views/interleaved_sequence.sql", name = "interleaved_sequence", requires = ["conflict_tables"]);
+extension_sql_file!("../../sql/install/views/conflict_option.sql", name = "conflict_option", requires = ["conflict_tables"]);
 extension_sql_file!(
     "../../sql/install/functions.sql",
     name = "functions",
@@ -51,9 +54,12 @@ extension_sql_file!(
         wait::wait_for_catchup,
         wait::precheck,
         wait::verify_schema,
+        ask::undo_conflict,
+        ask::interleave_sequences,
         plan::dependency_order,
         plan::schema_ddl,
         conflict::set_conflict_policy,
+        conflict::set_conflict_option,
         conflict::skip_transaction,
     ]
 );
@@ -70,6 +76,8 @@ extension_sql_file!(
         "conflict",
         "conflict_count",
         "conflict_policy",
+        "conflict_option",
+        "interleaved_sequence",
         "functions",
         "keep_identity",
         "tell_rewrite",

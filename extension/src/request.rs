@@ -36,7 +36,7 @@ impl Asking {
         let worker = BackgroundWorkerBuilder::new("pgrelay request")
             .set_library("pgrelay")
             .set_function("pgrelay_request_worker")
-            .set_extra(&format!("{} {task} {} {token}", database.to_u32(), question.as_str()))
+            .set_extra(&format!("{} {task} {} {} {token}", database.to_u32(), question.as_str(), question.about()))
             .set_notify_pid(pid)
             .enable_spi_access()
             .load_dynamic();
@@ -90,7 +90,8 @@ fn parse(extra: &str) -> Option<(Oid, i64, Question, &str)> {
     let mut words = extra.split(' ');
     let database = Oid::from_u32(words.next()?.parse().ok()?);
     let task = words.next()?.parse().ok()?;
-    Some((database, task, Question::parse(words.next()?)?, words.next()?))
+    let (word, about) = (words.next()?, words.next()?.parse().ok()?);
+    Some((database, task, Question::parse(word, about)?, words.next()?))
 }
 
 unsafe extern "C-unwind" {

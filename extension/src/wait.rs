@@ -181,13 +181,13 @@ fn cannot_come(name: &str, task: &Task, what: &str) -> Error {
 }
 
 /// One wait with its deadline.
-struct Wait {
+pub struct Wait {
     deadline: Option<Instant>,
 }
 
 impl Wait {
     /// Errors: `InvalidValue` for the timeout, `WrongState` in a transaction in which waiting would be in vain.
-    fn begin(function: &str, timeout: Option<Interval>) -> Result<Wait> {
+    pub fn begin(function: &str, timeout: Option<Interval>) -> Result<Wait> {
         let micros = required("timeout", timeout)?.as_micros();
         let micros = u64::try_from(micros).map_err(|_| {
             Error::new(Kind::InvalidValue, "argument \"timeout\" is negative or too long").hint("Give an interval such as '10 min'.")
@@ -211,7 +211,7 @@ impl Wait {
     }
 
     /// Waits for the applier's answer; `check` ends the wait when the task no longer allows one.
-    fn for_answer(&self, name: &str, asking: &Asking, what: &str, check: impl Fn(&str, &Task) -> Result<()>) -> Result<Task> {
+    pub fn for_answer(&self, name: &str, asking: &Asking, what: &str, check: impl Fn(&str, &Task) -> Result<()>) -> Result<Task> {
         loop {
             // In this order: a worker that has ended has committed, if it ever will.
             let ended = asking.has_ended();

@@ -14,6 +14,32 @@ CREATE TABLE pgrelay.task_policy (
 );
 COMMENT ON TABLE pgrelay.task_policy IS 'Policies that count for some conflicts of a task only; NULL stands for all. For all conflicts together: the option conflict_policy. Writer: the extension''s functions.';
 
+CREATE TABLE pgrelay.task_conflict_option (
+    task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
+    option text NOT NULL,
+    schema_name text,
+    table_name text,
+    direction text CHECK (direction IN ('forward', 'reverse')),
+    value text NOT NULL,
+    CHECK (option = 'strict' AND value IN ('true', 'false') OR option = 'update_missing' AND value IN ('insert', 'skip', 'fail')),
+    CHECK ((schema_name IS NULL) = (table_name IS NULL)),
+    CHECK (pg_catalog.num_nonnulls(table_name, direction) > 0),
+    UNIQUE NULLS NOT DISTINCT (task_id, option, schema_name, table_name, direction)
+);
+COMMENT ON TABLE pgrelay.task_conflict_option IS 'The options strict and update_missing where they count for some changes of a task only; NULL stands for all. Writer: the extension''s functions.';
+
+CREATE TABLE pgrelay.task_sequence (
+    task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
+    schema_name text NOT NULL,
+    sequence_name text NOT NULL,
+    increment_before bigint NOT NULL,
+    reason text,
+    PRIMARY KEY (task_id, schema_name, sequence_name)
+);
+COMMENT ON TABLE pgrelay.task_sequence IS 'Sequences that give other values on source and peer since interleave_sequences, each row written in the transaction that made it so here. Writer: the applier.';
+COMMENT ON COLUMN pgrelay.task_sequence.increment_before IS 'Its step before, which it gets back when the task ends.';
+COMMENT ON COLUMN pgrelay.task_sequence.reason IS 'Why it was left as it is; NULL for one that was changed.';
+
 CREATE TABLE pgrelay.task_skip (
     task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
     direction text NOT NULL CHECK (direction IN ('forward', 'reverse')),

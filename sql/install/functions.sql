@@ -15,4 +15,7 @@ COMMENT ON FUNCTION pgrelay.verify_schema IS 'Differences of structure between s
 COMMENT ON FUNCTION pgrelay.dependency_order IS 'The objects of a selection in the order in which they are made, and why.';
 COMMENT ON FUNCTION pgrelay.schema_ddl IS 'The DDL of a selection, in order; section NULL stands for all.';
 COMMENT ON FUNCTION pgrelay.set_conflict_policy IS 'Sets how conflicts of a task are decided: of all, or of those of a table, a kind, a direction.';
+COMMENT ON FUNCTION pgrelay.set_conflict_option IS 'Sets the option strict or update_missing of a task: for all changes, or for those of a table, a direction.';
+COMMENT ON FUNCTION pgrelay.undo_conflict IS 'Puts back what the resolution of a conflict has overwritten or removed, when nothing has changed since.';
+COMMENT ON FUNCTION pgrelay.interleave_sequences IS 'Lets source and peer draw other values from the task''s sequences, until the task ends.';
 COMMENT ON FUNCTION pgrelay.skip_transaction IS 'Leaves one transaction of a failed or paused task out.';

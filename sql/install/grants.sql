@@ -18,11 +18,13 @@ GRANT INSERT, UPDATE, DELETE ON
 GRANT INSERT ON pgrelay.task_event, pgrelay.schema_difference TO pgrelay_applier;
 GRANT INSERT, DELETE ON pgrelay.task_conflict TO pgrelay_applier;
 GRANT INSERT, UPDATE ON pgrelay.task_conflict_count TO pgrelay_applier;
+GRANT INSERT, UPDATE, DELETE ON pgrelay.task_sequence TO pgrelay_applier;
 GRANT UPDATE (answered_at, error_sqlstate, error_message, error_hint) ON pgrelay.request TO pgrelay_applier;
 
 -- A dump holds what users made and what happened. Where it is restored the tasks' identity differs, and no applier goes on with them.
 SELECT pg_catalog.pg_extension_config_dump('pgrelay.task', '');
 SELECT pg_catalog.pg_extension_config_dump('pgrelay.task_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('pgrelay.task_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('pgrelay.task_conflict_option', '');
 SELECT pg_catalog.pg_extension_config_dump('pgrelay.task_event', '');
 SELECT pg_catalog.pg_extension_config_dump('pgrelay.task_event_id_seq', '');

@@ -138,17 +138,19 @@ COMMENT ON TABLE pgrelay.replica_identity IS 'Tables whose replica identity a ta
 CREATE TABLE pgrelay.request (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
-    kind text NOT NULL CHECK (kind IN ('precheck', 'catchup', 'verify')),
+    kind text NOT NULL CHECK (kind IN ('precheck', 'catchup', 'verify', 'undo_conflict', 'interleave')),
     lsn pg_lsn NOT NULL,
     requested_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     answered_at timestamptz,
     error_sqlstate text,
     error_message text,
     error_hint text,
-    token uuid UNIQUE
+    token uuid UNIQUE,
+    about bigint
 );
-COMMENT ON TABLE pgrelay.request IS 'Questions to the applier. Writer of id to requested_at and of token: the extension, which also removes old rows; of the rest: the applier.';
+COMMENT ON TABLE pgrelay.request IS 'Questions to the applier. Writer of id to requested_at, of token and about: the extension, which also removes old rows; of the rest: the applier.';
 COMMENT ON COLUMN pgrelay.request.token IS 'By which the session that asks finds its question: another process writes it.';
+COMMENT ON COLUMN pgrelay.request.about IS 'Of undo_conflict: the record.';
 COMMENT ON COLUMN pgrelay.request.lsn IS 'Position of the source''s WAL when the question was asked.';
 
 CREATE TABLE pgrelay.schema_difference (

@@ -29,6 +29,14 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.conflict (
     note text,
     carried boolean NOT NULL DEFAULT false
 );
+CREATE TABLE IF NOT EXISTS pgrelay_peer.sequence (
+    task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
+    schema_name text NOT NULL,
+    sequence_name text NOT NULL,
+    PRIMARY KEY (task_key, schema_name, sequence_name)
+);
+COMMENT ON TABLE pgrelay_peer.sequence IS 'Sequences that give other values here than on the source (interleave_sequences), each row written in the transaction that made it so: they do not follow the source''s.';
+
 CREATE INDEX IF NOT EXISTS conflict_to_carry ON pgrelay_peer.conflict (task_key, ordinal) WHERE NOT carried;
 CREATE INDEX IF NOT EXISTS conflict_age ON pgrelay_peer.conflict (task_key, detected_at) WHERE carried;
 COMMENT ON TABLE pgrelay_peer.conflict IS 'What changes met here and what was done about it. Columns as in the view pgrelay.conflict of the database that the task was made in; tables by their names on the source.';

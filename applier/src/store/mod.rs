@@ -7,12 +7,15 @@ mod event;
 mod lease;
 mod progress;
 mod request;
+mod sequence;
 mod task;
 
+pub use conflict::Overwritten;
 pub use event::{Event, Level};
 pub use lease::Instance;
 pub use progress::{ProgressRow, TableRow};
 pub use request::{Request, RequestKind};
+pub use sequence::Interleaved;
 pub use task::{Lineage, TaskRow};
 
 use std::sync::Arc;

@@ -13,6 +13,10 @@ pub enum RequestKind {
     Catchup,
     /// Compare the structure of both sides and write the differences.
     Verify,
+    /// Put back what the resolution of a conflict has overwritten.
+    UndoConflict,
+    /// Let sequences give other values on each side.
+    Interleave,
 }
 
 /// One open question.
@@ -24,6 +28,8 @@ pub struct Request {
     pub kind: RequestKind,
     /// The source's WAL position when it was asked.
     pub lsn: Lsn,
+    /// Of `UndoConflict`: the record.
+    pub about: i64,
 }
 
 impl Store {
@@ -35,9 +41,16 @@ impl Store {
                 "precheck" => RequestKind::Precheck,
                 "catchup" => RequestKind::Catchup,
                 "verify" => RequestKind::Verify,
+                "undo_conflict" => RequestKind::UndoConflict,
+                "interleave" => RequestKind::Interleave,
                 other => return Err(Error::new(Kind::Internal, format!("\"{other}\" is not a request"))),
             };
-            Ok(Request { id: row.get("id"), kind, lsn: row.get::<_, &str>("lsn").parse()? })
+            Ok(Request {
+                id: row.get("id"),
+                kind,
+                lsn: row.get::<_, &str>("lsn").parse()?,
+                about: row.get::<_, Option<i64>>("about").unwrap_or(0),
+            })
         };
         rows.iter().map(read).collect()
     }

@@ -5,7 +5,7 @@
 use pgrelay_core::{Result, name::quote_literal};
 use tokio_postgres::Client;
 
-use super::{conflicts, context::Context, sequences::Positions};
+use super::{conflicts, context::Context, interleave, sequences::Positions};
 use crate::{
     crash::{self, Point},
     pg::server_error,
@@ -22,17 +22,25 @@ pub const LOCK_OWN_SCHEMA: &str = "SET LOCAL lock_timeout = '10s'; LOCK TABLE pg
 /// A clone of the source has the task too, but not its slot: from there the peer, which works for the original, is not
 /// touched, unless the user says `force`.
 pub async fn run(c: &Context) -> Result<()> {
-    let source = c.source("clean-up").await?;
+    let mut source = c.source("clean-up").await?;
     let streamed = c.has_come_to("copy") && c.row.options()?.stages.stream;
     let is_clone = c.store.lineage().await? != c.row.lineage
         || (streamed && !c.is_cleaning() && !c.row.force && slot::find(&source, &c.names).await?.is_none());
-    let peer = if is_clone || !c.has_begun() { None } else { Some(c.peer_plain("clean-up").await) };
+    let mut peer = if is_clone || !c.has_begun() { None } else { Some(c.peer_plain("clean-up").await) };
     if let Some(Ok(peer)) = &peer {
         end_peer_sessions(peer, &c.names.origin).await?;
         // Nobody records any more, and what stands there goes away with the task's row.
         conflicts::carry(c, peer).await?;
         if publication::published(&source, &c.names).await?.is_some() {
             Positions::default().follow(&source, peer, c).await?;
+        }
+    }
+    if !is_clone && let Some(peer) = &mut peer {
+        // What was drawn on the peer is looked at, so not when it is away, unless it is left as it is.
+        match peer {
+            Ok(peer) => interleave::take_back(c, &mut source, Some(peer)).await?,
+            Err(_) if c.row.force => interleave::take_back(c, &mut source, None).await?,
+            Err(_) => {}
         }
     }
     if !is_clone {

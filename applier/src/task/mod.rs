@@ -6,6 +6,7 @@
 mod cleanup;
 mod conflicts;
 mod context;
+mod interleave;
 mod keep;
 mod lacks;
 mod large_objects;
@@ -16,6 +17,7 @@ mod requests;
 mod sequences;
 mod speed;
 mod start_slot;
+mod undo;
 mod verify;
 mod watch;
 

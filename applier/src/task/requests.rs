@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use pgrelay_core::{Error, Result, error::Kind};
 
-use super::{context::Context, pipeline, sequences::Positions, verify};
+use super::{context::Context, interleave, pipeline, sequences::Positions, undo, verify};
 use crate::store::{Request, RequestKind};
 
 /// How often it is looked without a notification.
@@ -46,6 +46,8 @@ async fn one(c: &Context, request: Request, working: bool) -> Result<()> {
             Err(error) => Err(error),
         },
         RequestKind::Precheck => precheck(c).await,
+        RequestKind::UndoConflict => undo::undo(c, request.about).await,
+        RequestKind::Interleave => interleave::begin(c).await,
         RequestKind::Catchup if working => Box::pin(catch_up(c, &request)).await,
         RequestKind::Catchup => Err(Error::new(Kind::WrongState, format!("task \"{}\" is not at work", c.row.name))
             .hint("Call pgrelay.start_task() or pgrelay.resume_task() first.")),

@@ -27,28 +27,11 @@ pub struct Positions {
 
 impl Positions {
     /// Sets on the peer what has changed on the source since the last call.
-    ///
-    /// Sequences that the task selects, those that it made because a selected object needs them, and those of its extensions.
     pub async fn follow(&mut self, source: &Client, peer: &Client, c: &Context) -> Result<()> {
-        let selection = c.row.selection()?;
-        let made = made(peer, &c.names.origin).await?;
-        let sql = include_str!("../../../sql/query/source/sequences.sql");
-        let rows = source.query(sql, &[]).await.map_err(|e| server_error(e, "list the sequences"))?;
-        let wanted = |row: &tokio_postgres::Row| {
-            let (schema, name, extension): (String, String, Option<String>) = (row.get(0), row.get(1), row.get(2));
-            let comes = match extension {
-                Some(extension) => {
-                    let excluded = selection.exclude.iter().any(|p| p.matches(&schema, &name));
-                    made.contains(&format!("extension {extension}")) && !excluded
-                }
-                None => made.contains(&format!("sequence {schema}.{name}")),
-            };
-            let ours = (comes || selection.matches(&schema, &name)) && !made.contains(&format!("position of sequence {schema}.{name}"));
-            ours.then_some((schema, name))
-        };
         let keeps = c.options().existing_objects == ExistingObjects::Keep;
+        let made = made(peer, &c.names.origin).await?;
         let own = |name: &(String, String)| keeps && !made.contains(&format!("sequence {}.{}", name.0, name.1));
-        let names: Vec<(String, String)> = rows.iter().filter_map(wanted).collect();
+        let names = selected(source, peer, c).await?;
         for some in names.chunks(AT_ONCE) {
             let read = some.iter().map(|(schema, name)| {
                 let (s, n) = (quote_literal(schema), quote_literal(name));
@@ -56,7 +39,7 @@ impl Positions {
             });
             let sql = read.collect::<Vec<_>>().join(" UNION ALL ");
             match source.query(&sql, &[]).await {
-                Ok(rows) => self.tell(peer, &rows, own).await?,
+                Ok(rows) => self.tell_if_it_follows(peer, &c.names.origin, &rows, own).await?,
                 // One was dropped since they were listed: the next round does without it.
                 Err(e) if e.code() == Some(&SqlState::UNDEFINED_TABLE) => {}
                 Err(e) => return Err(server_error(e, "read the sequences")),
@@ -65,10 +48,37 @@ impl Positions {
         Ok(())
     }
 
-    async fn tell(&mut self, peer: &Client, rows: &[tokio_postgres::Row], own: impl Fn(&(String, String)) -> bool) -> Result<()> {
+    /// What gives other values on each side does not follow, nor begins to meanwhile: `interleave` writes to the table before anything.
+    async fn tell_if_it_follows(
+        &mut self,
+        peer: &Client,
+        key: &str,
+        rows: &[tokio_postgres::Row],
+        own: impl Fn(&(String, String)) -> bool,
+    ) -> Result<()> {
+        let failed = |e| server_error(e, "set the sequences on the peer");
+        peer.batch_execute("BEGIN; LOCK TABLE pgrelay_peer.sequence IN SHARE MODE").await.map_err(failed)?;
+        let told = async {
+            let sql = "SELECT schema_name, sequence_name FROM pgrelay_peer.sequence WHERE task_key = $1";
+            let apart = peer.query(sql, &[&key]).await.map_err(failed)?;
+            let apart: HashSet<(String, String)> = apart.iter().map(|r| (r.get(0), r.get(1))).collect();
+            self.tell(peer, rows, &apart, own).await
+        };
+        let told = told.await;
+        peer.batch_execute(if told.is_ok() { "COMMIT" } else { "ROLLBACK" }).await.map_err(failed)?;
+        told
+    }
+
+    async fn tell(
+        &mut self,
+        peer: &Client,
+        rows: &[tokio_postgres::Row],
+        apart: &HashSet<(String, String)>,
+        own: impl Fn(&(String, String)) -> bool,
+    ) -> Result<()> {
         let position =
             |r: &tokio_postgres::Row| ((r.get::<_, String>(0), r.get::<_, String>(1)), (r.get::<_, i64>(2), r.get::<_, bool>(3)));
-        let news = rows.iter().map(position).filter(|(name, at)| self.told.get(name) != Some(at));
+        let news = rows.iter().map(position).filter(|(name, at)| !apart.contains(name) && self.told.get(name) != Some(at));
         let (own, news): (Vec<_>, Vec<_>) = news.partition(|(name, _)| own(name));
         for (name, (value, called)) in own {
             advance(peer, &name, value, called).await?;
@@ -86,6 +96,28 @@ impl Positions {
         self.told.extend(news);
         Ok(())
     }
+}
+
+/// The task's sequences by schema and name: those that it selects, those that it made because a selected object needs them, and those of
+/// its extensions.
+pub async fn selected(source: &Client, peer: &Client, c: &Context) -> Result<Vec<(String, String)>> {
+    let selection = c.row.selection()?;
+    let made = made(peer, &c.names.origin).await?;
+    let sql = include_str!("../../../sql/query/source/sequences.sql");
+    let rows = source.query(sql, &[]).await.map_err(|e| server_error(e, "list the sequences"))?;
+    let wanted = |row: &tokio_postgres::Row| {
+        let (schema, name, extension): (String, String, Option<String>) = (row.get(0), row.get(1), row.get(2));
+        let comes = match extension {
+            Some(extension) => {
+                let excluded = selection.exclude.iter().any(|p| p.matches(&schema, &name));
+                made.contains(&format!("extension {extension}")) && !excluded
+            }
+            None => made.contains(&format!("sequence {schema}.{name}")),
+        };
+        let ours = (comes || selection.matches(&schema, &name)) && !made.contains(&format!("position of sequence {schema}.{name}"));
+        ours.then_some((schema, name))
+    };
+    Ok(rows.iter().filter_map(wanted).collect())
 }
 
 /// Moves a sequence of the peer's own on, never back.

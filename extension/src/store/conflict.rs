@@ -2,7 +2,7 @@
 
 use pgrelay_core::{
     Error, Lsn, Result,
-    conflict::{Direction, Kind, Policy, Set},
+    conflict::{Direction, Kind, Policy, Set, SetOption, Setting},
     error::Kind as ErrorKind,
     name::{Selection, TableName},
     task::Options,
@@ -49,6 +49,33 @@ pub fn set_policy(task: i64, set: &Set) -> Result<bool> {
             execute(include_str!("../../../sql/extension/set_policy.sql"), &args).map(|()| true)
         }
     }
+}
+
+/// Stores an option for some changes, or takes one back; false when there was none to take back.
+pub fn set_option(task: i64, set: &SetOption) -> Result<bool> {
+    let mut args: Vec<DatumWithOid> = vec![
+        task.into(),
+        set.option.into(),
+        set.table.as_ref().map(|t| t.schema.as_str()).into(),
+        set.table.as_ref().map(|t| t.name.as_str()).into(),
+        set.direction.map(Direction::as_str).into(),
+    ];
+    match set.setting.map(Setting::value) {
+        None => {
+            let gone = write(include_str!("../../../sql/extension/unset_conflict_option.sql"), &args, |r| not_null::<bool>(r, 1))?;
+            Ok(!gone.is_empty())
+        }
+        Some(value) => {
+            args.push(value.into());
+            execute(include_str!("../../../sql/extension/set_conflict_option.sql"), &args).map(|()| true)
+        }
+    }
+}
+
+/// The name of the task that a record of a conflict belongs to.
+pub fn task_of(record: i64) -> Result<Option<String>> {
+    let sql = "SELECT t.name FROM pgrelay.task_conflict c JOIN pgrelay.task t ON t.id = c.task_id WHERE c.id = $1";
+    Ok(read(sql, &[record.into()], |r| not_null::<String>(r, 1))?.into_iter().next())
 }
 
 /// What became of a wish to leave a transaction out.

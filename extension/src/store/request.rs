@@ -13,6 +13,10 @@ pub enum Question {
     Catchup,
     /// Compare the structure of both sides and write the differences.
     Verify,
+    /// Put back what the resolution of the conflict of this record has overwritten.
+    UndoConflict(i64),
+    /// Let sequences give other values on each side.
+    Interleave,
 }
 
 impl Question {
@@ -22,12 +26,20 @@ impl Question {
             Question::Precheck => "precheck",
             Question::Catchup => "catchup",
             Question::Verify => "verify",
+            Question::UndoConflict(_) => "undo_conflict",
+            Question::Interleave => "interleave",
         }
     }
 
+    /// What it is about, 0 for nothing.
+    pub fn about(self) -> i64 {
+        if let Question::UndoConflict(record) = self { record } else { 0 }
+    }
+
     /// Reads the word.
-    pub fn parse(word: &str) -> Option<Question> {
-        [Question::Precheck, Question::Catchup, Question::Verify].into_iter().find(|q| q.as_str() == word)
+    pub fn parse(word: &str, about: i64) -> Option<Question> {
+        let all = [Question::Precheck, Question::Catchup, Question::Verify, Question::UndoConflict(about), Question::Interleave];
+        all.into_iter().find(|q| q.as_str() == word)
     }
 }
 
@@ -56,7 +68,7 @@ pub fn new_token() -> Result<String> {
 
 /// Writes a question and tells the applier. Run as the extension's owner, in a transaction that commits at once.
 pub fn ask(task: i64, question: Question, token: &str) -> Result<()> {
-    let args = [task.into(), question.as_str().into(), token.into()];
+    let args = [task.into(), question.as_str().into(), token.into(), question.about().into()];
     execute(include_str!("../../../sql/extension/insert_request.sql"), &args)?;
     super::task::notify(task)
 }
@@ -85,6 +97,14 @@ pub fn findings(task: i64) -> Result<Vec<FindingRow>> {
     read(include_str!("../../../sql/extension/read_findings.sql"), &[task.into()], |r| {
         Ok((not_null(r, 1)?, not_null(r, 2)?, not_null(r, 3)?, not_null(r, 4)?, r.get(5)?))
     })
+}
+
+/// How many of a task's sequences give other values on each side, and how many stay as they are.
+pub fn interleaved(task: i64) -> Result<(i64, i64)> {
+    let sql =
+        "SELECT pg_catalog.count(*) FILTER (WHERE reason IS NULL), pg_catalog.count(reason) FROM pgrelay.task_sequence WHERE task_id = $1";
+    let counts = read(sql, &[task.into()], |r| Ok((not_null(r, 1)?, not_null(r, 2)?)))?;
+    Ok(counts.first().copied().unwrap_or_default())
 }
 
 /// What was found for the question with that token.
