@@ -5,7 +5,10 @@
 //! What is found is a surprise as any: the transactions come again with care, and a change that left a key violated then collides at
 //! once. Within a transaction the key may be violated; only changes that left it so are looked at earlier.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures_util::{TryStreamExt, future::try_join_all};
@@ -90,11 +93,10 @@ impl Tests {
     }
 
     async fn prepare(&mut self, peer: &Client, row: &Noted, columns: impl Fn(u32) -> Vec<String>) -> Result<()> {
-        if !self.prepared.contains_key(&row.relation) {
+        if let Entry::Vacant(none) = self.prepared.entry(row.relation) {
             let sql = Keys::read(peer, &row.table).await?.held_twice(&row.table, &columns(row.relation));
-            let statement = peer.prepare(&sql).await;
             let failed = |e| server_error(e, "prepare to look at deferrable keys").object(row.table.to_string());
-            self.prepared.insert(row.relation, statement.map_err(failed)?);
+            none.insert(peer.prepare(&sql).await.map_err(failed)?);
         }
         Ok(())
     }

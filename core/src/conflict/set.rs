@@ -95,7 +95,8 @@ fn decided_kind(word: &str) -> Result<Kind> {
 }
 
 pub(super) fn no_word(given: &str, what: &str, plural: &str, words: &[&str]) -> Error {
-    Error::new(ErrorKind::InvalidValue, format!("\"{given}\" is not a {what} of conflicts"))
+    let article = if what.starts_with('o') { "an" } else { "a" };
+    Error::new(ErrorKind::InvalidValue, format!("\"{given}\" is not {article} {what} of conflicts"))
         .hint(format!("{plural} are {}.", words.join(", ")))
 }
 

@@ -109,9 +109,11 @@ async fn an_option_of_conflicts_is_set_for_all_for_some_and_taken_back() {
         "set_conflict_option (update_missing = fail, table \"shop\".\"orders\") by role \"postgres\""
     );
     let tasks = include_str!("../../../sql/store/tasks.sql");
-    let read = format!("SELECT string_agg(o::text, '; ' ORDER BY o::text) FROM ({tasks}) t, jsonb_array_elements(t.conflict_options) o");
+    let read = format!(
+        "SELECT string_agg(o::text, '; ' ORDER BY o::text COLLATE \"C\") FROM ({tasks}) t, jsonb_array_elements(t.conflict_options) o"
+    );
     let read = value(&client, &read).await.unwrap().replace([' ', '"'], "");
-    assert_eq!(read, "[null,null,update_missing,reverse,skip];[shop,orders,strict,null,false];[shop,orders,update_missing,null,fail]");
+    assert_eq!(read, "[shop,orders,strict,null,false];[shop,orders,update_missing,null,fail];[null,null,update_missing,reverse,skip]");
 
     client.batch_execute("DROP TABLE shop.orders").await.unwrap();
     set("'update_missing', 'default', 'shop.orders'").await;
