@@ -154,6 +154,7 @@ impl Applier {
             self.open_group(&task_row()).await?;
             self.group.transaction(end, open.commit_ts, self.sent);
             self.send_gathered().await?;
+            self.test_new_rows().await?;
             let done = self.prepare_on_peer(&prepared).await;
             if done.is_err() {
                 self.or_again(done).await?;
