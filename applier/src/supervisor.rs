@@ -3,11 +3,11 @@
 //! When the connection to the source breaks, or the lease is lost, everything is dropped and begun again from what
 //! stands on the servers.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use pgrelay_core::{
     Error, Result,
-    conflict::Rules,
+    conflict::{Direction, Rules},
     error::{Class, Kind},
     state::Desired,
     task::Options,
@@ -22,7 +22,7 @@ use tokio_postgres::Notification;
 use crate::{
     pg::{Endpoint, connect_listening, server_error},
     store::{Instance, Store, TaskRow},
-    task::{self, Base, Live},
+    task::{self, Base, Live, Pair},
 };
 
 /// How often the tasks are looked at without a notification.
@@ -77,7 +77,7 @@ async fn serve(source: &Endpoint, instance: &mut Option<Instance>, mut shutdown:
     tracing::info!("working: this applier holds the lease");
     let (ring, bell) = watch::channel(0);
     let base = Base { source: source.clone(), store: store.clone(), bell };
-    let mut tasks = Tasks { base, running: HashMap::new(), parts: JoinSet::new() };
+    let mut tasks = Tasks { base, running: HashMap::new(), pairs: HashMap::new(), parts: JoinSet::new() };
     let worked = tokio::select! {
         worked = tasks.work(instance, notifications, ring) => worked,
         _ = shutdown.wait_for(|s| *s) => Ok(()),
@@ -138,6 +138,7 @@ async fn await_lease(store: &Store, instance: &Instance) -> Result<()> {
 /// What a task's runner has been told.
 struct Told {
     serial: i64,
+    desired: Desired,
     options: serde_json::Value,
     /// A new value ends the running work.
     row: watch::Sender<TaskRow>,
@@ -150,9 +151,10 @@ struct Told {
 impl Told {
     /// Tells a runner what has changed of its task; false when it has ended.
     fn tell(&mut self, row: &TaskRow) -> bool {
-        let command = self.serial != row.serial;
+        // A direction is also told to end when the task is to have it no more.
+        let command = self.serial != row.serial || self.desired != row.desired;
         let changed = self.options != row.options;
-        (self.serial, self.options) = (row.serial, row.options.clone());
+        (self.serial, self.desired, self.options) = (row.serial, row.desired, row.options.clone());
         if let Ok(rules) = row.rules() {
             self.rules.send_if_modified(|old| {
                 let news = *old != rules;
@@ -164,7 +166,10 @@ impl Told {
             return !(command || changed) || self.row.send(row.clone()).is_ok();
         };
         // Options that decide what is made change only where nothing is made yet: what has begun with the old ones begins again.
-        let begin_again = command || !options.fixed_that_differ(&self.live.borrow()).is_empty();
+        let begin_again = {
+            let before = self.live.borrow();
+            command || !options.fixed_that_differ(&before).is_empty() || options.topology != before.topology
+        };
         self.live.send_replace(options);
         !begin_again || self.row.send(row.clone()).is_ok()
     }
@@ -172,7 +177,8 @@ impl Told {
 
 struct Tasks {
     base: Base,
-    running: HashMap<i64, Told>,
+    running: HashMap<(i64, Direction), Told>,
+    pairs: HashMap<i64, Arc<Pair>>,
     parts: JoinSet<Result<()>>,
 }
 
@@ -222,13 +228,14 @@ impl Tasks {
     async fn look(&mut self) -> Result<()> {
         let rows = tokio::time::timeout(GIVE_UP, self.base.store.tasks()).await;
         let rows = rows.map_err(|_| Error::new(Kind::Connection, "the source did not answer in time"))??;
-        self.running.retain(|id, _| rows.iter().any(|row| row.id == *id));
+        self.running.retain(|(id, direction), _| rows.iter().any(|row| (row.id, row.direction) == (*id, *direction)));
+        self.pairs.retain(|id, _| rows.iter().any(|row| row.id == *id));
         for row in rows {
-            match self.running.get_mut(&row.id) {
+            match self.running.get_mut(&(row.id, row.direction)) {
                 Some(told) => {
                     // A runner that has ended is replaced when it is looked at next.
                     if !told.tell(&row) {
-                        self.running.remove(&row.id);
+                        self.running.remove(&(row.id, row.direction));
                     }
                 }
                 None => self.start(row),
@@ -240,12 +247,13 @@ impl Tasks {
     fn start(&mut self, row: TaskRow) {
         let taken_up = if row.desired == Desired::None { "known" } else { "taken up" };
         tracing::debug!(task = row.name, "task {taken_up}");
-        let (serial, options) = (row.serial, row.options.clone());
+        let (serial, desired, options) = (row.serial, row.desired, row.options.clone());
         // Options that cannot be read fail the task when it is to run.
         let (live, hear_live) = watch::channel(row.options().unwrap_or_default());
         let (rules, hear_rules) = watch::channel(row.rules().unwrap_or_default());
-        let (id, (row, hear_row)) = (row.id, watch::channel(row));
-        self.running.insert(id, Told { serial, options, row, live, rules });
-        self.parts.spawn(task::serve(self.base.clone(), hear_row, Live { options: hear_live, rules: hear_rules }));
+        let pair = self.pairs.entry(row.id).or_default().clone();
+        let (of, (row, hear_row)) = ((row.id, row.direction), watch::channel(row));
+        self.running.insert(of, Told { serial, desired, options, row, live, rules });
+        self.parts.spawn(task::serve(self.base.clone(), pair, hear_row, Live { options: hear_live, rules: hear_rules }));
     }
 }

@@ -172,7 +172,7 @@ impl Command {
     }
 
     /// As in: task "x" cannot be *started*.
-    fn participle(self) -> &'static str {
+    pub fn participle(self) -> &'static str {
         match self {
             Command::Start => "started",
             Command::Pause => "paused",

@@ -6,7 +6,7 @@ mod options;
 mod throttle;
 
 pub use names::Names;
-pub use options::{ExistingObjects, KNOWN_OPTIONS, Keyless, NotMovable, Options, Stages, Tablespaces};
+pub use options::{ExistingObjects, KNOWN_OPTIONS, Keyless, NotMovable, Options, Stages, Tablespaces, Topology};
 pub use throttle::{MB, THROTTLE_KEYS, Throttle};
 
 use crate::error::{Error, Kind, Result};

@@ -5,11 +5,12 @@ use pgrelay_core::{
     conflict::{Direction, Policy, Set, SetOption},
     error::Kind,
     state::Standing,
-    task::alter,
+    task::{Options, alter},
 };
 use pgrx::prelude::*;
 
 use crate::{
+    direction,
     lsn::PgLsn,
     report::{or_raise, required},
     store::{
@@ -52,8 +53,9 @@ fn set_conflict_option(
 fn skip_transaction(
     name: Option<&str>,
     commit_lsn: Option<PgLsn>,
+    direction: default!(Option<&str>, "'forward'"),
 ) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
-    or_raise(skip(name, commit_lsn))
+    or_raise(skip(name, commit_lsn, direction))
 }
 
 fn set(name: Option<&str>, policy: Option<&str>, table: Option<&str>, kind: Option<&str>, direction: Option<&str>) -> Result<Rows> {
@@ -114,7 +116,8 @@ fn counts_from(task: &Task, direction: Option<Direction>) -> String {
         Standing::Active | Standing::Starting if task.attached => "Counts from the next transaction on.",
         _ => takes_effect(task),
     };
-    let reverse = if direction == Some(Direction::Reverse) { " The task goes from source to peer only so far." } else { "" };
+    let is_two_way = Options::from_json(&task.options).is_ok_and(|options| options.is_two_way());
+    let reverse = if direction == Some(Direction::Reverse) && !is_two_way { " The task goes from source to peer only." } else { "" };
     format!("{when}{reverse}")
 }
 
@@ -124,20 +127,28 @@ fn policy_counts(task: &Task, set: &Set) -> String {
     format!("{counts}{times}")
 }
 
-fn skip(name: Option<&str>, commit_lsn: Option<PgLsn>) -> Result<Rows> {
+fn skip(name: Option<&str>, commit_lsn: Option<PgLsn>, direction: Option<&str>) -> Result<Rows> {
     let name = required("name", name)?;
     let PgLsn(commit) = required("commit_lsn", commit_lsn)?;
+    let direction = direction::parse(required("direction", direction)?)?;
     let caller = store::current_user()?;
     as_owner(|| {
         let task = tasks::lock(name)?;
-        if !matches!(task.standing(), Standing::Paused | Standing::Failed) {
+        if direction == Direction::Reverse {
+            direction::has_reverse(name, &task)?;
+        }
+        let (standing, shown) = match direction {
+            Direction::Forward => (task.standing(), task.shown()),
+            Direction::Reverse => (task.reverse_standing(), task.reverse.actual),
+        };
+        if !matches!(standing, Standing::Paused | Standing::Failed) {
             return Err(Error::new(Kind::WrongState, format!("task \"{name}\" is neither paused nor failed"))
-                .detail(format!("It is {}.", task.shown()))
+                .detail(format!("It is {shown}."))
                 .hint("Call pgrelay.pause_task() first, and wait_for_state(…, 'paused')."));
         }
-        let message = match conflicts::skip(task.id, commit, &caller)? {
+        let message = match conflicts::skip(task.id, direction, commit, &caller)? {
             Skip::Noted => {
-                tasks::event(name, "command", &format!("skip_transaction ({commit}) by role \"{caller}\""))?;
+                tasks::event(name, "command", &format!("skip_transaction ({commit}, {}) by role \"{caller}\"", direction.as_str()))?;
                 tasks::notify(task.id)?;
                 "It will be left out, and what it would have changed recorded. Call pgrelay.resume_task() to go on."
             }
@@ -151,6 +162,6 @@ fn skip(name: Option<&str>, commit_lsn: Option<PgLsn>) -> Result<Rows> {
                     .hint("See applied_lsn of pgrelay.task_status for where the task stands."));
             }
         };
-        Ok(one_row(name, task.shown().as_str(), message))
+        Ok(one_row(name, shown.as_str(), message))
     })
 }

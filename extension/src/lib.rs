@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 mod ask;
 mod conflict;
+mod direction;
 mod lsn;
 mod plan;
 mod report;

@@ -4,6 +4,7 @@
 
 use pgrelay_core::{
     Error, Result,
+    conflict::Direction,
     error::Kind,
     name::Selection,
     state::{self, Command, Desired, Outcome, Standing},
@@ -17,6 +18,7 @@ use pgrx::prelude::*;
 use pgrx::{JsonB, iter::TableIterator, pg_sys::Oid};
 
 use crate::{
+    direction,
     report::{or_raise, required, required_list, warn},
     store::{
         self, as_owner, as_role,
@@ -79,15 +81,21 @@ fn start_new_task(
 /// Puts a task to rest; slot and position are kept.
 #[pg_extern(schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
-fn pause_task(name: Option<&str>) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
-    or_raise(command(Command::Pause, name, false))
+fn pause_task(
+    name: Option<&str>,
+    direction: default!(Option<&str>, "NULL"),
+) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
+    or_raise(command_to(Command::Pause, name, direction))
 }
 
 /// Lets a paused or failed task go on.
 #[pg_extern(schema = "pgrelay")]
 #[search_path(pg_catalog, pg_temp)]
-fn resume_task(name: Option<&str>) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
-    or_raise(command(Command::Resume, name, false))
+fn resume_task(
+    name: Option<&str>,
+    direction: default!(Option<&str>, "NULL"),
+) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
+    or_raise(command_to(Command::Resume, name, direction))
 }
 
 /// Ends a task and cleans up both sides; the rows on the peer stay.
@@ -167,6 +175,36 @@ fn command(command: Command, name: Option<&str>, force: bool) -> Result<Rows> {
     })
 }
 
+/// Pauses or resumes a task: one direction of it, or all that can be.
+fn command_to(to_do: Command, name: Option<&str>, direction: Option<&str>) -> Result<Rows> {
+    let name = required("name", name)?;
+    let wanted = direction.map(direction::parse).transpose()?;
+    if wanted == Some(Direction::Forward) {
+        return command(to_do, Some(name), false);
+    }
+    let caller = store::current_user()?;
+    let reverse = as_owner(|| {
+        let task = tasks::lock(name)?;
+        if let (None, Err(no)) = (wanted, direction::check(to_do, name, &task)) {
+            return Ok(Err(no));
+        }
+        direction::command(to_do, name, &task)?;
+        tasks::event(name, "command", &format!("{} (reverse) by role \"{caller}\"", to_do.function()))?;
+        Ok(Ok(one_row(name, task.reverse.actual.as_str(), format!("The reverse direction is told to be {}.", to_do.participle()))))
+    })?;
+    match (wanted, reverse) {
+        (Some(_), reverse) => reverse,
+        // One direction that can be told is enough: the other one stays as it is.
+        (None, Ok(rows)) => Ok(as_owner(|| tasks::get(name).map(|task| can_be(to_do, name, &task)))
+            .and_then(|can| if can { command(to_do, Some(name), false) } else { Ok(rows) })?),
+        (None, Err(_)) => command(to_do, Some(name), false),
+    }
+}
+
+fn can_be(command: Command, name: &str, task: &Task) -> bool {
+    state::apply(command, name, task.standing(), task.may_have_left_something()).is_ok()
+}
+
 fn carry_out(name: &str, task: &Task, command: Command, outcome: Outcome, force: bool, lineage: Lineage) -> Result<Rows> {
     let Outcome::Desire(desired) = outcome else {
         tasks::delete(task.id)?;
@@ -174,6 +212,9 @@ fn carry_out(name: &str, task: &Task, command: Command, outcome: Outcome, force:
     };
     let timeline = (command == Command::Start).then_some(lineage.timeline);
     tasks::desire(task.id, desired, force, timeline)?;
+    if command == Command::Start {
+        tasks::desire_reverse(task.id, Desired::Run)?;
+    }
     if !task.attached {
         warn(Error::new(Kind::WrongState, format!("no applier is attached: task \"{name}\" waits for one")).hint(how_to_attach()));
     }
@@ -214,6 +255,7 @@ fn moment(task: &Task) -> Moment {
     match task.standing() {
         Standing::Created | Standing::PrecheckFailed | Standing::Finished | Standing::Stopped => Moment::Untouched,
         Standing::Stopping | Standing::Dropping => Moment::Begun,
+        _ if task.streams => Moment::Streams,
         _ if task.begun => Moment::Begun,
         Standing::Paused | Standing::Failed => Moment::Untouched,
         Standing::Starting if !task.attached => Moment::Untouched,

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use pgrelay_core::{
     Error, Result,
+    conflict::Direction,
     error::Kind,
-    state::{Actual, Standing, can_become},
+    state::{Actual, Desired, Standing, can_become},
     task::Options,
 };
 use pgrx::{datum::Interval, iter::TableIterator, pg_sys, prelude::*};
 
 use crate::{
+    direction,
     report::{or_raise, required},
     request::Asking,
     store::{
@@ -35,8 +37,12 @@ fn wait_for_state(
     name: Option<&str>,
     state: Option<&str>,
     timeout: default!(Option<Interval>, "'1 h'"),
+    direction: default!(Option<&str>, "'forward'"),
 ) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
-    let (name, state) = or_raise(await_state(name, state, timeout));
+    let (name, state) = or_raise(match or_raise(required("direction", direction).and_then(direction::parse)) {
+        Direction::Forward => await_state(name, state, timeout),
+        Direction::Reverse => await_reverse_state(name, state, timeout),
+    });
     TableIterator::once((name.to_owned(), state.to_owned(), "The task has come to this state.".to_owned()))
 }
 
@@ -46,9 +52,9 @@ fn wait_for_state(
 fn wait_for_catchup(
     name: Option<&str>,
     timeout: default!(Option<Interval>, "'1 h'"),
+    direction: default!(Option<&str>, "NULL"),
 ) -> TableIterator<'static, (name!(task, String), name!(state, String), name!(message, String))> {
-    let (name, state) = or_raise(await_catchup(name, timeout));
-    let message = "Everything committed on the source before the call is visible on the peer.";
+    let (name, state, message) = or_raise(await_catchup(name, timeout, direction));
     TableIterator::once((name.to_owned(), state.as_str().to_owned(), message.to_owned()))
 }
 
@@ -115,9 +121,85 @@ fn may_come(task: &Task, wanted: Option<Actual>) -> Result<bool> {
     })
 }
 
-fn await_catchup(name: Option<&str>, timeout: Option<Interval>) -> Result<(&str, Actual)> {
+/// The reverse direction has no life of its own before the forward one runs: until then it is waited for.
+fn await_reverse_state<'a>(name: Option<&'a str>, state: Option<&'a str>, timeout: Option<Interval>) -> Result<(&'a str, &'a str)> {
     let name = required("name", name)?;
+    let word = required("state", state)?;
+    let wanted = Actual::parse(word).ok_or_else(|| {
+        Error::new(Kind::InvalidValue, format!("\"{word}\" is not a state of a direction")).hint("See pgrelay.task_status.")
+    })?;
+    let wait = Wait::begin("wait_for_state", timeout)?;
+    as_owner(|| {
+        loop {
+            let task = tasks::get(name)?;
+            direction::has_reverse(name, &task)?;
+            if !task.reverse.pending && task.reverse.actual == wanted {
+                return Ok((name, word));
+            }
+            let stages = Options::from_json(&task.options)?.stages;
+            let (desired, pending, actual) = (task.reverse.desired, task.reverse.pending, task.reverse.actual);
+            if !can_become(desired, pending, actual, stages, wanted) || !matches!(task.desired, Desired::Run | Desired::Pause) {
+                return Err(reverse_cannot_come(name, &task, &format!("come to state \"{word}\"")));
+            }
+            wait.look_again(|| format!("the reverse direction of task \"{name}\" did not come to state \"{word}\" in time"), &task)?;
+        }
+    })
+}
+
+fn reverse_cannot_come(name: &str, task: &Task, what: &str) -> Error {
+    let error = Error::new(Kind::WrongState, format!("the reverse direction of task \"{name}\" cannot {what} without another command"));
+    let (state, last) = (task.reverse.actual, task.reverse.desired);
+    match &task.reverse.error {
+        Some((message, hint)) => {
+            let error = error.detail(format!("Its state is {state}, and its error: {message}."));
+            if let Some(hint) = hint { error.hint(hint) } else { error }
+        }
+        None => error
+            .detail(format!("Its state is {state}, and the last command was: {last}."))
+            .hint("See pgrelay.task_status; pause_task and resume_task give commands to one direction."),
+    }
+}
+
+/// Errors when the reverse direction is not on its way.
+fn check_reverse(name: &str, task: &Task) -> Result<()> {
+    direction::has_reverse(name, task)?;
+    match task.reverse_standing() {
+        Standing::Starting | Standing::Active if matches!(task.desired, Desired::Run | Desired::Pause) => Ok(()),
+        _ => Err(reverse_cannot_come(name, task, "catch up")),
+    }
+}
+
+/// Waits for one direction, or for all there are: first forward, then reverse.
+fn await_catchup<'a>(name: Option<&'a str>, timeout: Option<Interval>, only: Option<&str>) -> Result<(&'a str, Actual, String)> {
+    const FORWARD: &str = "Everything committed on the source before the call is visible on the peer.";
+    const REVERSE: &str = "Everything committed on the peer before the call is visible on the source.";
+    let name = required("name", name)?;
+    let only = only.map(direction::parse).transpose()?;
     let wait = Wait::begin("wait_for_catchup", timeout)?;
+    let is_two_way = as_owner(|| Options::from_json(&tasks::get(name)?.options).map(|options| options.is_two_way()))?;
+    let (mut state, mut said) = (None, vec![]);
+    if only != Some(Direction::Reverse) {
+        state = Some(forward_catchup(name, &wait)?);
+        said.push(FORWARD);
+    }
+    if only == Some(Direction::Reverse) || (only.is_none() && is_two_way) {
+        let reverse = reverse_catchup(name, &wait)?;
+        state = state.or(Some(reverse));
+        said.push(REVERSE);
+    }
+    Ok((name, state.unwrap_or(Actual::Running), said.join(" ")))
+}
+
+fn reverse_catchup(name: &str, wait: &Wait) -> Result<Actual> {
+    as_owner(|| {
+        let first = tasks::get(name)?;
+        check_reverse(name, &first)?;
+        let asking = Asking::start(first.id, Question::CatchupReverse)?;
+        wait.for_answer(name, &asking, "catch up", check_reverse).map(|task| task.reverse.actual)
+    })
+}
+
+fn forward_catchup(name: &str, wait: &Wait) -> Result<Actual> {
     as_owner(|| {
         let first = tasks::get(name)?;
         if !Options::from_json(&first.options)?.stages.stream {
@@ -126,7 +208,7 @@ fn await_catchup(name: Option<&str>, timeout: Option<Interval>) -> Result<(&str,
         }
         check_streams(name, &first)?;
         let asking = Asking::start(first.id, Question::Catchup)?;
-        wait.for_answer(name, &asking, "catch up", check_streams).map(|task| (name, task.shown()))
+        wait.for_answer(name, &asking, "catch up", check_streams).map(|task| task.shown())
     })
 }
 

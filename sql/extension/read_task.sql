@@ -1,4 +1,4 @@
--- A task: what the user wants and how far it is. $1 name.
+-- A task: what the user wants and how far its two directions are. $1 name.
 SELECT t.id,
        t.include,
        t.exclude,
@@ -14,7 +14,15 @@ SELECT t.id,
        a.error_message,
        a.error_hint,
        pgrelay.applier_attached() AS attached,
-       a.stage IS NOT NULL OR coalesce(a.cleaning, false) AS begun
+       a.stage IS NOT NULL OR coalesce(a.cleaning, false) AS begun,
+       coalesce(a.stage = 'stream', false) AS streams,
+       t.reverse_desired,
+       t.reverse_serial > coalesce(r.seen_serial, 0) AS reverse_pending,
+       coalesce(r.state, 'created') AS reverse_state,
+       coalesce(r.stage = 'stream', false) AS reverse_begun,
+       r.error_message AS reverse_error,
+       r.error_hint AS reverse_error_hint
 FROM pgrelay.task t
-LEFT JOIN pgrelay.task_actual a ON a.task_id = t.id
+LEFT JOIN pgrelay.task_actual a ON a.task_id = t.id AND a.direction = 'forward'
+LEFT JOIN pgrelay.task_actual r ON r.task_id = t.id AND r.direction = 'reverse'
 WHERE t.name = $1

@@ -16,6 +16,8 @@ CREATE TABLE pgrelay.task (
     desired_serial bigint NOT NULL DEFAULT 0,
     desired_force boolean NOT NULL DEFAULT false,
     desired_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    reverse_desired text NOT NULL DEFAULT 'run' CHECK (reverse_desired IN ('run', 'pause')),
+    reverse_serial bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE pgrelay.task IS 'What the user wants of each task. Writer: the extension''s functions; the applier only deletes the row of a task whose drop it has finished.';
@@ -23,8 +25,12 @@ COMMENT ON COLUMN pgrelay.task.peer IS 'Connection string without secrets, or th
 COMMENT ON COLUMN pgrelay.task.system_identifier IS 'Of the source, with database_oid and timeline: a clone of the source does not go on with the task.';
 COMMENT ON COLUMN pgrelay.task.desired_serial IS 'Counts the commands given; the applier writes the last one it has taken up to task_actual.seen_serial.';
 
+COMMENT ON COLUMN pgrelay.task.reverse_desired IS 'What the user wants of the reverse direction of a two-way task that is told to run or pause; desired is then that of the forward one.';
+COMMENT ON COLUMN pgrelay.task.reverse_serial IS 'As desired_serial, of the reverse direction.';
+
 CREATE TABLE pgrelay.task_actual (
-    task_id bigint PRIMARY KEY REFERENCES pgrelay.task (id) ON DELETE CASCADE,
+    task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
+    direction text NOT NULL DEFAULT 'forward' CHECK (direction IN ('forward', 'reverse')),
     seen_serial bigint NOT NULL DEFAULT 0,
     state text NOT NULL CHECK (state IN ('created', 'prechecking', 'precheck_failed', 'schema', 'copying', 'catching_up',
         'running', 'finished', 'paused', 'retrying', 'failed', 'stopped')),
@@ -57,11 +63,12 @@ CREATE TABLE pgrelay.task_actual (
     error_detail text,
     error_hint text,
     error_object text,
-    error_at timestamptz
+    error_at timestamptz,
+    PRIMARY KEY (task_id, direction)
 );
 -- peer_lsn and cleaning decide something: see their comments.
-COMMENT ON TABLE pgrelay.task_actual IS 'How far each task has come. Writer: the applier. A task without a row has never been taken up.';
-COMMENT ON COLUMN pgrelay.task_actual.stage IS 'The last stage it has come to, written before anything of it is done; NULL while nothing was written on the peer.';
+COMMENT ON TABLE pgrelay.task_actual IS 'How far each direction of each task has come. Writer: the applier. A task without a row for forward has never been taken up; one for reverse is there as long as something of that direction may be. Of the reverse direction source and peer change places in the columns.';
+COMMENT ON COLUMN pgrelay.task_actual.stage IS 'The last stage it has come to, written before anything of it is done; NULL while nothing was written on the peer. Of the reverse direction schema: it is being made, or taken away; stream: slot, publications and position are there.';
 COMMENT ON COLUMN pgrelay.task_actual.peer_lsn IS 'A position that the peer has reached: one that stands before it has been set back, and going on would leave a gap.';
 COMMENT ON COLUMN pgrelay.task_actual.rows_per_second IS 'Of the copy, or of the stream once all tables stream, over the last seconds; likewise bytes_per_second.';
 COMMENT ON COLUMN pgrelay.task_actual.copy_ends_at IS 'When the rows of all tables will be there at this speed; NULL when that cannot be known.';
@@ -138,7 +145,7 @@ COMMENT ON TABLE pgrelay.replica_identity IS 'Tables whose replica identity a ta
 CREATE TABLE pgrelay.request (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
-    kind text NOT NULL CHECK (kind IN ('precheck', 'catchup', 'verify', 'undo_conflict', 'interleave')),
+    kind text NOT NULL CHECK (kind IN ('precheck', 'catchup', 'catchup_reverse', 'verify', 'undo_conflict', 'interleave')),
     lsn pg_lsn NOT NULL,
     requested_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     answered_at timestamptz,

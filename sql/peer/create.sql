@@ -11,7 +11,9 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.task (
     one_position boolean NOT NULL DEFAULT false,
     position pg_lsn NOT NULL DEFAULT '0/0',
     post_data_done boolean NOT NULL DEFAULT false,
-    two_phase_since pg_lsn
+    two_phase_since pg_lsn,
+    seen_position pg_lsn NOT NULL DEFAULT '0/0',
+    seen_commit bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE pgrelay_peer.task IS 'One row per task; task_key is the name of its replication origin. one_position: every table stands at position, which alone counts from here on and moves in the transactions that apply. Before that position only says how far the slot may be confirmed; it is never confirmed past it, so a slot that begins later is not the one that the rows belong to. The origin only marks what pgrelay wrote: from PostgreSQL 16 on an aborted transaction moves an origin too.';
 
@@ -28,6 +30,17 @@ COMMENT ON TABLE pgrelay_peer.prepared IS 'What is known of transactions that we
 COMMENT ON COLUMN pgrelay_peer.prepared.committed IS 'True: the mark that the transaction itself has written, seen once it is committed; those of transactions that were prepared before two_phase_since stay, since they come again with their commit. False: it is prepared, written when the position moves past that.';
 COMMENT ON COLUMN pgrelay_peer.prepared.name IS 'As in pg_prepared_xacts.';
 COMMENT ON COLUMN pgrelay_peer.prepared.prepare_lsn IS 'Position of the prepare record on the source.';
+
+COMMENT ON COLUMN pgrelay_peer.task.seen_position IS 'Of a two-way task: up to where of this server''s WAL the other side had applied, when it made what stands at position. Moves with that. seen_commit: the latest commit time among those transactions, in microseconds since 2000.';
+
+CREATE TABLE IF NOT EXISTS pgrelay_peer.replica_identity (
+    task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
+    table_oid oid NOT NULL,
+    identity_before "char" NOT NULL,
+    index_before name,
+    PRIMARY KEY (task_key, table_oid)
+);
+COMMENT ON TABLE pgrelay_peer.replica_identity IS 'Tables here whose replica identity a two-way task has set to FULL for its reverse direction, and what it was; put back when that ends. Written in the transaction that changes the table.';
 
 CREATE TABLE IF NOT EXISTS pgrelay_peer.object (
     task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,

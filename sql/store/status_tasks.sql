@@ -1,5 +1,5 @@
 -- Tasks as the status command draws them. $1 one task's name, or NULL for all.
-SELECT s.task, s.state, s.percent::float8 AS percent,
+SELECT s.task || CASE WHEN s.direction = 'reverse' THEN ' (reverse)' ELSE '' END AS task, s.state, s.percent::float8 AS percent,
        pg_catalog.concat_ws('  ',
            CASE WHEN s.stage = 'schema' AND s.objects_total IS NOT NULL
                THEN pg_catalog.format('objects %s of %s', s.objects_done, s.objects_total) END,
@@ -23,4 +23,4 @@ SELECT s.task, s.state, s.percent::float8 AS percent,
        pg_catalog.to_jsonb(s) AS row
 FROM pgrelay.task_status s
 WHERE $1::text IS NULL OR s.task = $1
-ORDER BY s.task
+ORDER BY s.task, s.direction

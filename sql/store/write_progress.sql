@@ -2,7 +2,7 @@
 -- $7 microseconds since 2000 of the oldest unapplied commit, $8 transactions and $9 changes applied since the last write,
 -- $10 objects done of $11, $12 a position that the peer has reached (text, NULL when none), $13 rows pending, $14 rows and $15 bytes
 -- per second, $16 seconds until the copy ends, $17 limits in force, $18 part of the time they keep it waiting,
--- $19 groups applied again since the last write, $20 why the last one was
+-- $19 groups applied again since the last write, $20 why the last one was, $21 direction
 UPDATE pgrelay.task_actual
 SET received_lsn = coalesce($2::text::pg_lsn, received_lsn),
     applied_lsn = coalesce($3::text::pg_lsn, applied_lsn),
@@ -24,4 +24,4 @@ SET received_lsn = coalesce($2::text::pg_lsn, received_lsn),
     replayed = replayed + $19,
     replay_reason = coalesce($20, replay_reason),
     updated_at = pg_catalog.clock_timestamp()
-WHERE task_id = $1
+WHERE task_id = $1 AND direction = $21

@@ -50,7 +50,15 @@ impl Sides {
         let lineage = Lineage { system_identifier: server.system_identifier, database_oid: server.database_oid, timeline: server.timeline };
         let peer = gather_peer(&Self::as_relay(&self.peer).await, ORIGIN).await.expect("facts of the peer");
         let rules = self.options.rules(vec![], vec![]);
-        Facts { source, peer: Ok(peer), options: self.options.clone(), rules, lineage: Some(lineage), plan: self.plan.clone() }
+        Facts {
+            source,
+            peer: Ok(peer),
+            options: self.options.clone(),
+            rules,
+            lineage: Some(lineage),
+            reverse: None,
+            plan: self.plan.clone(),
+        }
     }
 
     /// Findings that are not ok.

@@ -65,8 +65,8 @@ fn points(prefixes: &[&str]) -> Vec<Point> {
 }
 
 /// The tests below, by what the points they take begin with.
-const TESTED: [&[&str]; 6] =
-    [&["schema.", "slot."], &["copy."], &["waiting.", "one_position.", "clean."], &["stream."], &["large."], &["two_phase."]];
+const TESTED: [&[&str]; 7] =
+    [&["schema.", "slot."], &["copy."], &["waiting.", "one_position.", "clean."], &["stream."], &["large."], &["two_phase."], &["reverse."]];
 
 /// The applier may come by a point several times before it matters: at which of so many it ends.
 fn most(point: Point) -> u64 {
@@ -234,5 +234,42 @@ async fn while_a_task_without_a_stream_cleans_up() {
         pair.wait_for_state("finished", LONG).await;
         assert_nothing_left(&pair).await;
         pgrelay_tests::assert_equal(&pair.source_client().await, &pair.peer_client().await).await;
+    }
+}
+
+/// Both directions run, and a row goes each way.
+async fn goes_both_ways(pair: &Pair, id: u32) {
+    pair.wait_for_state("running", LONG).await;
+    pair.source.psql(DB, "SELECT pgrelay.wait_for_state('move', 'running', '3 min', 'reverse')").await;
+    pair.source.psql(DB, &format!("INSERT INTO t VALUES ({id})")).await;
+    pair.peer.psql(DB, &format!("INSERT INTO t VALUES (-{id})")).await;
+    pair.assert_equal_after_catchup(LONG).await;
+}
+
+#[tokio::test]
+async fn while_the_reverse_direction_is_made_and_taken_away() {
+    let mut pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1000, 1100)").await;
+    let (removing, making): (Vec<Point>, Vec<Point>) = points(&["reverse."]).into_iter().partition(|p| p.name().contains("removed"));
+    for (point, id) in making.into_iter().zip(1..) {
+        if id > 1 {
+            pair.renew().await;
+        }
+        pair.applier.restart_to_crash_at(point, 1);
+        pair.start_task(r#"{"topology": "two_way"}"#).await;
+        pair.applier.wait_for_crash(point, LONG).await;
+        pair.applier.restart();
+        goes_both_ways(&pair, id).await;
+    }
+    for (point, id) in removing.into_iter().zip(11..) {
+        pair.applier.restart_to_crash_at(point, 1);
+        pair.source.psql(DB, r#"SELECT pgrelay.alter_task('move', '{"topology": "one_way"}')"#).await;
+        pair.applier.wait_for_crash(point, LONG).await;
+        pair.applier.restart();
+        let gone = "SELECT count(*)::text FROM pgrelay.task_status WHERE direction = 'reverse'";
+        pgrelay_tests::wait_for_value(&pair.source_client().await, gone, "0", LONG).await;
+        let left = pair.peer.psql(DB, pgrelay_tests::left::LEFT).await + &pair.source.psql(DB, pgrelay_tests::left::LEFT).await;
+        assert!(!left.contains("_reverse"), "after a crash at {}: {left}", point.name());
+        pair.source.psql(DB, r#"SELECT pgrelay.alter_task('move', '{"topology": "two_way"}')"#).await;
+        goes_both_ways(&pair, id).await;
     }
 }

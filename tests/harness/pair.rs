@@ -73,7 +73,7 @@ impl Pair {
         let sql =
             "SELECT state, coalesce(error, ''), (SELECT string_agg(concat_ws(' ', f.item, f.object, f.message), '; ' ORDER BY f.ordinal)
                      FROM pgrelay.finding f WHERE f.task = s.task AND f.severity = 'error'), pending
-                     FROM pgrelay.task_status s WHERE task = $1";
+                     FROM pgrelay.task_status s WHERE task = $1 AND direction = 'forward'";
         let client = self.source_client().await;
         wait_until(&format!("the task to be {state}"), deadline, async || {
             let row = client.query_opt(sql, &[&TASK]).await.map_err(|e| format!("{e:?}"))?.ok_or("no task")?;

@@ -3,7 +3,7 @@
 //!
 //! Each transaction of the source is one of the peer here, so that the policy `fail` stops before it and after the one before.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use pgrelay_core::{
@@ -11,9 +11,12 @@ use pgrelay_core::{
     conflict::{self, Rules},
     error::Kind,
 };
+use tokio::time::Instant;
 
 use super::{
-    Applier, Open, outside, place,
+    Applier, Open, outside,
+    peer_table::Notices,
+    place,
     relation::{Relation, Target},
     row::partitioned,
     session::Operation,
@@ -27,6 +30,9 @@ use crate::{
 
 /// How often in a row others may get between a look and a change before the task is tried anew.
 const CONTENDED: u32 = 20;
+
+/// To read the stream again costs more than to go change by change for a moment. Where both sides write, one conflict seldom comes alone.
+const CAREFUL_FOR: Duration = Duration::from_secs(1);
 
 /// What a change that is applied with care belongs to.
 pub(super) struct Careful {
@@ -57,9 +63,12 @@ impl Open {
 impl Applier {
     /// A transaction of the source begins.
     pub(super) fn begin(&self, transaction: Transaction, commit_ts: i64) -> Open {
+        let commit = transaction.commit;
         // The position is the end of a commit record.
-        let is_there = self.tables.is_none() && transaction.commit < self.position;
-        Open { transaction, commit_ts, is_there, changes: 0, rules: self.setting.rules.borrow().clone() }
+        let is_there = self.tables.is_none() && commit < self.position;
+        let is_careful = commit < self.careful_until || self.is_skipped(commit);
+        let rules = self.setting.rules.borrow().clone();
+        Open { transaction, commit_ts, is_there, changes: 0, rules, is_careful, is_echo: false }
     }
 
     /// Whether the transaction of this commit record is to be left out.
@@ -72,10 +81,20 @@ impl Applier {
         self.open.as_ref().is_some_and(|open| self.is_skipped(open.transaction.commit))
     }
 
+    /// Whether a conflict was met a moment ago, where changes come from both sides.
+    pub(super) fn careful_lately(&self) -> bool {
+        self.careful_for.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn be_careful(&mut self) {
+        if self.setting.two_way.is_some() {
+            self.careful_for = Some(Instant::now() + CAREFUL_FOR);
+        }
+    }
+
     /// Whether the open transaction goes change by change.
     pub(super) fn is_careful(&self) -> bool {
-        let commit = self.open.as_ref().map(|open| open.transaction.commit);
-        commit.is_some_and(|commit| commit < self.careful_until || self.is_skipped(commit))
+        self.open.as_ref().is_some_and(|open| open.is_careful)
     }
 
     pub(super) fn careful_of_open(&self) -> Result<Careful> {
@@ -97,7 +116,7 @@ impl Applier {
         if self.careful_targets.get(&relation.oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
             // Whoever wrote a row: that is looked at before.
             let kept = self.setting.kept.contains(relation.table.as_ref());
-            let target = Target::new(self.session.client(), relation.clone(), self.setting.exact, kept, false).await?;
+            let target = Target::new(self.session.client(), relation.clone(), self.setting.exact, kept, Notices::None).await?;
             self.careful_targets.insert(relation.oid, target);
         }
         let target = self.careful_targets.get_mut(&relation.oid).ok_or_else(outside)?;
@@ -124,6 +143,9 @@ impl Applier {
             return Ok(Operation::Other);
         }
         let outcome = self.resolver.apply(&mut self.session, target, &rules, incoming).await?;
+        if outcome.conflict.is_some() || outcome.met_others {
+            self.be_careful();
+        }
         if outcome.conflict == Some(conflict::Kind::DeleteMissing) {
             self.setting.progress.stream(|s| s.deletes_missing += 1);
         }
@@ -148,6 +170,7 @@ impl Applier {
         }
         tracing::info!(object = error.object, "applied change by change: {error}");
         self.setting.progress.replayed(&error);
+        self.be_careful();
         if let Err(worse) = self.session.abandon().await {
             return worse;
         }

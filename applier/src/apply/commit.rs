@@ -14,14 +14,30 @@ use crate::{
 /// How often the position is moved where there are no changes.
 const MOVE_EVERY: Duration = Duration::from_secs(1);
 
+/// The same where the opposite direction is there: each move is WAL that the other one then passes, and moves its own.
+const MOVE_EVERY_TWO_WAY: Duration = Duration::from_secs(10);
+
 impl Applier {
     pub(super) async fn open_group(&mut self, table: &Arc<TableName>) -> Result<()> {
         if !self.group.is_open() {
             self.group.open(self.setting.gate.clone().lock_owned().await);
+            self.tell_seen(table).await?;
             self.session.begin(table).await?;
             crash::at(Point::GroupBegun);
         }
         Ok(())
+    }
+
+    /// What the other side has seen for certain: changes of many rows at once read it (`PeerTable::written_by_task`). Before the
+    /// transaction, so that it stays when that is rolled back.
+    async fn tell_seen(&mut self, table: &Arc<TableName>) -> Result<()> {
+        let Some(seen) = self.resolver.sight.certain().filter(|seen| self.told_seen != Some(*seen) && self.resolver.tracks) else {
+            return Ok(());
+        };
+        let at = format!("timestamptz '2000-01-01 00:00:00+00' + {seen} * interval '1 microsecond'");
+        let sql = format!("SELECT pg_catalog.set_config('pgrelay_apply.seen', ({at})::pg_catalog.text, false)");
+        self.told_seen = Some(seen);
+        self.session.run(sql, Operation::Other, table).await
     }
 
     pub(super) async fn commit_group(&mut self) -> Result<()> {
@@ -53,16 +69,18 @@ impl Applier {
                     tables.moved(&table, end);
                 }
             }
-            None => self.session.run(standing::move_task(key, end), Operation::Other, &task_row()).await?,
+            None => self.session.run(standing::move_task(key, end, self.resolver.sight.seen()), Operation::Other, &task_row()).await?,
         }
         crash::at(Point::PositionSent);
-        self.session.commit(self.group.end, self.group.commit_ts).await
+        // To the opposite direction a position says that all before it is there.
+        let told = if self.tables.is_some() && self.setting.two_way.is_some() { Lsn(0) } else { end };
+        self.session.commit(told, self.group.commit_ts).await
     }
 
     /// The peer has committed a position that counts.
     pub(super) fn written(&mut self, position: Lsn) {
         if self.tables.is_none() {
-            self.on_peer = position;
+            (self.on_peer, self.seen_there) = (position, self.resolver.sight.seen());
             self.flush.committed(position);
         }
     }
@@ -88,6 +106,10 @@ impl Applier {
         }
         if self.tables.as_ref().is_some_and(|t| t.stand_at(self.position)) {
             self.stand_at_one_position().await?;
+        }
+        let mark_is_there = self.mark.is_some_and(|mark| mark.position <= self.position);
+        if mark_is_there && self.tables.is_none() && !self.group.is_open() && self.position >= self.on_peer {
+            self.move_without_changes(self.position).await?;
         }
         let position = self.position;
         self.passed.send_replace(position);
@@ -123,19 +145,25 @@ impl Applier {
     /// where the source has nothing for it.
     async fn position_for(&mut self, confirmed: Lsn) -> Result<Lsn> {
         // Not into the open transaction of one that is applied ahead.
-        if confirmed > self.on_peer && !self.group.is_open() && self.moved_at.is_none_or(|at| at.elapsed() >= MOVE_EVERY) {
+        if confirmed > self.on_peer && !self.group.is_open() && self.moved_at.is_none_or(|at| at.elapsed() >= self.move_every()) {
             self.move_without_changes(confirmed).await?;
             self.moved_at = Some(Instant::now());
         }
         Ok(confirmed.min(self.on_peer))
     }
 
+    fn move_every(&self) -> Duration {
+        if self.setting.two_way.is_some() { MOVE_EVERY_TWO_WAY } else { MOVE_EVERY }
+    }
+
     pub(super) async fn stand_at_one_position(&mut self) -> Result<()> {
         let _gate = self.setting.gate.clone().lock_owned().await;
         self.session.begin(&task_row()).await?;
-        self.session.run(standing::move_task(&self.setting.origin, self.position), Operation::Other, &task_row()).await?;
+        let move_task = standing::move_task(&self.setting.origin, self.position, self.resolver.sight.seen());
+        self.session.run(move_task, Operation::Other, &task_row()).await?;
+        let marked = self.send_mark(self.position).await?;
         crash::at(Point::OnePositionSent);
-        self.session.commit(self.position, 0).await?;
+        self.session.commit(self.position, marked).await?;
         crash::at(Point::OnePosition);
         // That commit was waited for: whatever the tables' own positions depend on is on the disk.
         self.session.wait_no_more().await?;

@@ -82,6 +82,11 @@ impl Group {
         self.transactions += 1;
     }
 
+    /// A source transaction of which nothing is applied ends behind those in it.
+    pub fn passed(&mut self, end: Lsn) {
+        self.end = end;
+    }
+
     /// Whether it should be committed though more is there.
     pub fn is_full(&self) -> bool {
         self.total >= ENOUGH || self.gate.as_ref().is_some_and(|(_, since)| since.elapsed() >= LONG_ENOUGH)

@@ -47,6 +47,7 @@ impl Applier {
         self.resolver.forget();
         self.at_end.forget();
         self.open = None;
+        self.resolver.sight.go_back_to(self.seen_there);
         self.position = match &mut self.tables {
             Some(tables) => {
                 tables.rewind();
@@ -138,6 +139,13 @@ impl Applier {
     }
 
     async fn message(&mut self, payload: Bytes, at: Lsn) -> Result<()> {
+        if pgoutput::is_change(&payload) {
+            if self.open.as_ref().is_some_and(|open| open.is_echo) {
+                self.setting.progress.settled_rows(i64::from(pgoutput::is_row(&payload)));
+                return Ok(());
+            }
+            self.wait_for_leave().await?;
+        }
         match pgoutput::decode(&payload, false)? {
             Message::Begin { final_lsn, commit_ts, xid } => {
                 self.yield_to_others().await?;
@@ -169,7 +177,8 @@ impl Applier {
                 let described = self.streamed.describe(relation);
                 self.relations.set(described);
             }
-            Message::Type { .. } | Message::Origin { .. } | Message::LogicalMessage { .. } => {}
+            Message::Origin { commit_lsn, name } => self.origin(commit_lsn, name),
+            Message::Type { .. } | Message::LogicalMessage { .. } => {}
             _ => self.change(&payload).await?,
         }
         Ok(())
@@ -178,6 +187,9 @@ impl Applier {
     pub(super) async fn finish(&mut self, end: Lsn) -> Result<()> {
         let is_careful = self.is_careful();
         let open = self.open.take().ok_or_else(outside)?;
+        if open.is_echo {
+            return self.finish_echo(end, is_careful).await;
+        }
         self.streamed.committed(end);
         let applied = self.tables.is_some() || open.transaction.commit >= self.position;
         self.position = self.position.max(end);

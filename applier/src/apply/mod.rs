@@ -13,6 +13,7 @@ mod bulk;
 mod careful;
 mod commit;
 mod copies;
+mod echo;
 mod flush;
 mod gather;
 mod group;
@@ -28,6 +29,7 @@ mod relations;
 pub mod row;
 mod same_slot;
 pub mod session;
+pub mod sight;
 pub mod standing;
 pub mod statement;
 mod streamed;
@@ -41,7 +43,14 @@ use std::{
 };
 
 use bytes::BytesMut;
-use pgrelay_core::{Error, Lsn, Result, conflict::Rules, error::Kind, name::TableName, snapshot::Snapshot};
+use pgrelay_core::{
+    Error, Lsn, Result,
+    conflict::{Direction, Rules},
+    error::Kind,
+    name::TableName,
+    snapshot::Snapshot,
+    task::Names,
+};
 use tokio::{
     sync::{Mutex, oneshot, watch},
     time::Instant,
@@ -56,6 +65,7 @@ use self::{
     relation::Target,
     relations::Relations,
     session::Session,
+    sight::{History, Horizon},
     streamed::Streamed,
     tables::{Earlier, Seen, State, Tables, Transaction},
 };
@@ -107,8 +117,16 @@ pub enum End {
 pub struct Setting {
     /// The peer.
     pub peer: Endpoint,
-    /// The task's origin there, which is also its key.
+    /// The direction's origin there, which is also its key.
     pub origin: String,
+    /// Which way the changes go.
+    pub direction: Direction,
+    /// Names of the opposite direction: what is marked with its origins comes back, and is left out.
+    pub opposite: Names,
+    /// Set where the opposite direction is there too: what it has read. Then this one must be able to mark what it writes.
+    pub two_way: Option<Arc<History>>,
+    /// Nothing is applied before it is true; what comes back is left out from the beginning.
+    pub may_apply: watch::Receiver<bool>,
     /// The task made the tables, but for those that are kept: they have no other columns than the source's.
     pub exact: bool,
     /// Tables that the peer had before and keeps: changes overwrite rows that the task has not written.
@@ -140,6 +158,10 @@ struct Open {
     changes: i64,
     /// How its conflicts are decided.
     rules: Rules,
+    /// It goes change by change.
+    is_careful: bool,
+    /// The opposite direction has written it.
+    is_echo: bool,
 }
 
 /// Applies one task's stream.
@@ -168,6 +190,12 @@ pub struct Applier {
     resolver: Resolver,
     /// How deferrable keys are tested.
     at_end: deferrable::Tests,
+    /// So long transactions go change by change though nothing is known of them: conflicts come together.
+    careful_for: Option<Instant>,
+    /// To be told to the other side, once the position has come there: how far it has seen this one when nothing is changed.
+    mark: Option<Horizon>,
+    /// What the session knows of that: see `open_group`.
+    told_seen: Option<i64>,
     /// How often in a row somebody else has come between.
     contended: u32,
     /// What waited for a table is applied with care: it cannot be read again from here.
@@ -178,6 +206,8 @@ pub struct Applier {
     position: Lsn,
     /// The position that stands on the peer; the slot is never confirmed past it.
     on_peer: Lsn,
+    /// What the other side had seen there.
+    seen_there: Horizon,
     /// When it was last moved without changes.
     moved_at: Option<Instant>,
     /// Nothing on the peer depends on the slot yet.

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use bytes::BytesMut;
-use pgrelay_core::{Lsn, Result, conflict::Direction, name::TableName};
+use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName};
 use tokio::sync::watch;
+use tokio_postgres::Client;
 
 use super::{
     Applier, Setting,
@@ -16,12 +17,14 @@ use super::{
     relations::Relations,
     session::Session,
     set_back,
+    sight::{Horizon, Sight},
     standing::{self, Standing},
     streamed::{self, Streamed},
     tables::{State, Tables},
 };
 use crate::{
     conflict::{deferrable, resolve::Resolver},
+    pg::server_error,
     progress::TableState,
 };
 
@@ -32,7 +35,10 @@ impl Applier {
     pub async fn open(setting: Setting, known: HashMap<TableName, u32>) -> Result<Applier> {
         streamed::sweep();
         let mut session = Session::open(&setting.peer, &setting.origin).await?;
-        let Standing { one_position, position } = Standing::read(session.client(), &setting.origin).await?;
+        if setting.two_way.is_some() && !session.is_marked() {
+            return Err(not_marked());
+        }
+        let Standing { one_position, position, seen } = Standing::read(session.client(), &setting.origin).await?;
         if setting.at_least.is_some_and(|at| !one_position || position < at) {
             return Err(set_back());
         }
@@ -77,8 +83,12 @@ impl Applier {
         let reference = fresh_snapshot(&setting.source).await?;
         let confirm = watch::Sender::new(Lsn(0));
         let flush = Flush::open(&setting.peer, &setting.origin, position, confirm.clone(), setting.progress.clone()).await?;
-        let two_phase = TwoPhase::read(session.client(), &setting.source, &setting.origin, &setting.slot).await?;
-        let resolver = Resolver::new(session.client(), &setting.origin, Direction::Forward, setting.source.clone()).await?;
+        let mut two_phase = TwoPhase::read(session.client(), &setting.source, &setting.origin, &setting.slot).await?;
+        // What is prepared here would come back when it is committed, without telling up to where.
+        two_phase.able &= setting.two_way.is_none();
+        let mut resolver = Resolver::new(session.client(), &setting.origin, setting.direction, setting.source.clone()).await?;
+        resolver.sight = Sight::new(setting.two_way.clone(), seen);
+        let mark = if setting.two_way.is_some() { Some(mark(&setting.source).await?) } else { None };
         Ok(Applier {
             session,
             relations: Relations::default(),
@@ -97,11 +107,15 @@ impl Applier {
             careful_until: Lsn(0),
             resolver,
             at_end: deferrable::Tests::default(),
+            careful_for: None,
+            mark,
+            told_seen: None,
             contended: 0,
             draining: false,
             rewind: false,
             position: if one_position { position } else { Lsn(0) },
             on_peer: position,
+            seen_there: seen,
             moved_at: None,
             fresh,
             confirm,
@@ -112,4 +126,23 @@ impl Applier {
             setting,
         })
     }
+}
+
+/// A time of the side that the changes come from, and a position of its WAL that lies behind whatever was committed before that time.
+async fn mark(source: &Client) -> Result<Horizon> {
+    let failed = |e| server_error(e, "look at the clock of the source");
+    let sql =
+        "SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - timestamptz '2000-01-01 00:00:00+00') * 1000000)::bigint";
+    let commit = source.query_one(sql, &[]).await.map_err(failed)?.get(0);
+    let row = source.query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[]).await.map_err(failed)?;
+    Ok(Horizon { position: row.get::<_, &str>(0).parse()?, commit })
+}
+
+/// What comes back could not be told from what others write.
+fn not_marked() -> Error {
+    Error::new(
+        Kind::InsufficientPrivilege,
+        "a two-way task must mark what it writes, and the applier's role may not use replication origins",
+    )
+    .hint("Grant EXECUTE on the origin functions, as docs/privileges.md says, then call pgrelay.resume_task().")
 }

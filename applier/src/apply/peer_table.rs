@@ -64,6 +64,18 @@ pub struct Key {
     pub columns: Vec<KeyColumn>,
 }
 
+/// Which rows that a session of the peer's own wrote last are noticed when they change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Notices {
+    /// None.
+    #[default]
+    None,
+    /// All.
+    All,
+    /// Those that the other side cannot be said for certain to have seen: `pgrelay_apply.seen` is a setting of the session.
+    Unseen,
+}
+
 /// A table of the peer.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PeerTable {
@@ -80,7 +92,7 @@ pub struct PeerTable {
     pub deferrable_keys: bool,
     /// An update or delete of a row that a session of the peer's own wrote last is to be noticed.
     #[serde(skip)]
-    pub notices_others: bool,
+    pub notices_others: Notices,
     /// In the table's order.
     pub columns: Vec<Column>,
     /// The primary key first.
@@ -114,10 +126,15 @@ impl PeerTable {
     /// The condition, to be added to others, that a row was not written last by a session of the peer's own; `xmin` is
     /// the column. Nothing where that does not matter. What the server does not know, as of a frozen row, does not count.
     pub fn written_by_task(&self, xmin: &str) -> String {
-        if !self.notices_others {
-            return String::new();
+        let written = format!("coalesce((pg_catalog.pg_xact_commit_timestamp_origin({xmin})).roident, 1) OPERATOR(pg_catalog.<>) 0");
+        match self.notices_others {
+            Notices::None => String::new(),
+            Notices::All => format!(" AND {written}"),
+            Notices::Unseen => format!(
+                " AND ({written} OR pg_catalog.pg_xact_commit_timestamp({xmin}) OPERATOR(pg_catalog.<=) \
+                 pg_catalog.current_setting('pgrelay_apply.seen')::timestamptz)"
+            ),
         }
-        format!(" AND coalesce((pg_catalog.pg_xact_commit_timestamp_origin({xmin})).roident, 1) OPERATOR(pg_catalog.<>) 0")
     }
 
     /// A key with just these columns, in any order.

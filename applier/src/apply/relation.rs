@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Statement};
 
 use super::{
     bulk,
-    peer_table::PeerTable,
+    peer_table::{Notices, PeerTable},
     session::{Operation, Session, Value},
     statement::{Built, Locate, Parameter, Shape},
 };
@@ -85,7 +85,7 @@ impl Target {
     /// a change of a row that a session of the peer's own wrote last is a conflict to look at.
     ///
     /// Errors: `ShapeChanged`, naming table and column, when the peer's table is not what the stream brings rows for.
-    pub async fn new(peer: &Client, relation: Arc<Relation>, exact: bool, kept: bool, notices_others: bool) -> Result<Target> {
+    pub async fn new(peer: &Client, relation: Arc<Relation>, exact: bool, kept: bool, notices_others: Notices) -> Result<Target> {
         let peer = PeerTable { notices_others, ..PeerTable::read(peer, &relation.table).await? };
         compare(&relation, &peer, exact && !kept)?;
         let locate = locate(&relation, &peer);

@@ -8,7 +8,9 @@ use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName};
 use super::{
     Applier,
     batch::Kept,
-    outside, place,
+    outside,
+    peer_table::Notices,
+    place,
     relation::{Relation, Target},
     session::Operation,
     standing,
@@ -76,7 +78,11 @@ impl Applier {
 
     pub(super) async fn new_target(&mut self, relation: &Arc<Relation>) -> Result<Target> {
         let kept = self.setting.kept.contains(relation.table.as_ref());
-        let notices_others = self.resolver.tracks && self.session.is_marked() && !kept;
+        let notices_others = match (&self.setting.two_way, self.resolver.tracks && self.session.is_marked() && !kept) {
+            (_, false) => Notices::None,
+            (None, true) => Notices::All,
+            (Some(_), true) => Notices::Unseen,
+        };
         Target::new(self.session.client(), relation.clone(), self.setting.exact, kept, notices_others).await
     }
 

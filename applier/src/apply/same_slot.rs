@@ -40,12 +40,23 @@ impl Applier {
         Ok(())
     }
 
+    /// In the open transaction: has the opposite direction told what this one had seen when it began, once the position is there. The
+    /// commit time to commit with. A message makes the other side send the transaction, which else would be empty to it.
+    pub(super) async fn send_mark(&mut self, position: Lsn) -> Result<i64> {
+        let Some(mark) = self.mark.take_if(|mark| mark.position <= position) else { return Ok(0) };
+        let message = "SELECT pg_catalog.pg_logical_emit_message(true, 'pgrelay', ''::pg_catalog.text)";
+        self.session.run(message.to_owned(), Operation::Other, &task_row()).await?;
+        Ok(mark.commit)
+    }
+
     /// Moves the position on the peer where nothing was to be applied.
     pub(super) async fn move_without_changes(&mut self, position: Lsn) -> Result<()> {
+        let seen = self.resolver.sight.seen();
         self.session.begin(&task_row()).await?;
-        self.session.run(standing::move_position(&self.setting.origin, position), Operation::Other, &task_row()).await?;
-        self.session.commit(position, 0).await?;
-        self.on_peer = position;
+        self.session.run(standing::move_position(&self.setting.origin, position, seen), Operation::Other, &task_row()).await?;
+        let marked = self.send_mark(position).await?;
+        self.session.commit(position, marked).await?;
+        (self.on_peer, self.seen_there) = (position, seen);
         self.written(position);
         Ok(())
     }

@@ -11,6 +11,7 @@ use tokio_postgres::Client;
 
 use super::{
     marks,
+    sight::Horizon,
     tables::{Earlier, Seen},
 };
 use crate::pg::{Endpoint, connect, server_error};
@@ -21,6 +22,8 @@ pub struct Standing {
     pub one_position: bool,
     /// Everything the source committed before is here.
     pub position: Lsn,
+    /// What the side that the changes come from had seen there.
+    pub seen: Horizon,
 }
 
 /// A table of which rows are on the peer.
@@ -42,9 +45,10 @@ pub struct Copied {
 impl Standing {
     /// Reads the task's row. The caller owns the origin, so no other session can still change it.
     pub async fn read(peer: &Client, key: &str) -> Result<Standing> {
-        let sql = "SELECT one_position, position::text FROM pgrelay_peer.task WHERE task_key = $1";
+        let sql = "SELECT one_position, position::text, seen_position::text, seen_commit FROM pgrelay_peer.task WHERE task_key = $1";
         let row = peer.query_one(sql, &[&key]).await.map_err(|e| server_error(e, "read the task's position on the peer"))?;
-        Ok(Standing { one_position: row.get(0), position: row.get::<_, &str>(1).parse()? })
+        let seen = Horizon { position: row.get::<_, &str>(2).parse()?, commit: row.get(3) };
+        Ok(Standing { one_position: row.get(0), position: row.get::<_, &str>(1).parse()?, seen })
     }
 }
 
@@ -144,13 +148,21 @@ pub fn move_table(key: &str, table: &TableName, position: Lsn) -> String {
 }
 
 /// Moves the task's position without anything else: the slot may be confirmed up to there.
-pub fn move_position(key: &str, position: Lsn) -> String {
-    format!("UPDATE pgrelay_peer.task SET position = '{position}' WHERE task_key = {}", quote_literal(key))
+pub fn move_position(key: &str, position: Lsn, seen: Horizon) -> String {
+    format!("UPDATE pgrelay_peer.task SET position = '{position}'{} WHERE task_key = {}", and_seen(seen), quote_literal(key))
 }
 
 /// Moves the task's one position.
-pub fn move_task(key: &str, position: Lsn) -> String {
-    format!("UPDATE pgrelay_peer.task SET one_position = true, position = '{position}' WHERE task_key = {}", quote_literal(key))
+pub fn move_task(key: &str, position: Lsn, seen: Horizon) -> String {
+    let (key, seen) = (quote_literal(key), and_seen(seen));
+    format!("UPDATE pgrelay_peer.task SET one_position = true, position = '{position}'{seen} WHERE task_key = {key}")
+}
+
+fn and_seen(seen: Horizon) -> String {
+    if seen == Horizon::default() {
+        return String::new();
+    }
+    format!(", seen_position = '{}', seen_commit = {}", seen.position, seen.commit)
 }
 
 /// From this position on the task's transactions are prepared here; on the disk when it returns.

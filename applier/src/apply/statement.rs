@@ -240,6 +240,7 @@ fn list(parts: impl Iterator<Item = String>) -> String {
 mod tests {
     use super::*;
     use crate::apply::peer_table::Column;
+    use crate::apply::peer_table::Notices;
 
     fn column(name: &str, identity_always: bool) -> Column {
         Column {
@@ -265,7 +266,7 @@ mod tests {
         let peer = PeerTable {
             partitioned: false,
             watched: false,
-            notices_others: false,
+            notices_others: Notices::None,
             acts_as: None,
             deferred: vec![],
             deferrable_keys: false,
@@ -304,7 +305,7 @@ mod tests {
         let peer = PeerTable {
             partitioned: false,
             watched: false,
-            notices_others: false,
+            notices_others: Notices::None,
             acts_as: None,
             deferred: vec![],
             deferrable_keys: false,

@@ -28,6 +28,8 @@ pub struct MetRow {
     pub image: String,
     /// Who wrote it last.
     pub writer: Writer,
+    /// The transaction that did.
+    pub xid: u32,
     /// The replication origin of that, where the server knows one.
     pub origin: Option<String>,
     /// By which constraints or indexes a new row collides with it; none of the row that a change is about.
@@ -121,13 +123,13 @@ fn met(row: &Row) -> MetRow {
         "other" => Writer::Other(committed),
         _ => Writer::Unknown,
     };
-    MetRow { at: row.get("at"), image: row.get("image"), writer, origin: row.get("origin"), constraints: vec![] }
+    MetRow { at: row.get("at"), image: row.get("image"), writer, xid: row.get("xid"), origin: row.get("origin"), constraints: vec![] }
 }
 
 /// A query that locks the rows of a condition and tells of each where it lies, what it holds and who wrote it.
 fn images(table: &TableName, condition: &str, origins: &str) -> String {
     format!(
-        "SELECT r.at::pg_catalog.text AS at, r.image::pg_catalog.text AS image, o.writer, o.origin, o.committed \
+        "SELECT r.at::pg_catalog.text AS at, r.image::pg_catalog.text AS image, r.xid::pg_catalog.text::pg_catalog.oid AS xid, o.writer, o.origin, o.committed \
          FROM (SELECT \"pgrelay row\".ctid AS at, \"pgrelay row\".xmin AS xid, pg_catalog.to_jsonb(\"pgrelay row\".*) AS image \
                FROM ONLY {} AS \"pgrelay row\" WHERE {condition} FOR UPDATE) AS r \
          CROSS JOIN LATERAL ({origins}) AS o",

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use pgrelay_core::{
     Error, Lsn, Result,
-    conflict::{Action, Change, Decision, Direction, Met, Operation, Rules, decide},
+    conflict::{Action, Change, Decision, Direction, Met, Operation, Rules, Writer, decide},
     error::Kind,
     name::TableName,
 };
@@ -24,6 +24,7 @@ use crate::{
     apply::{
         relation::{Ready, Target},
         session::{self, Session, Value},
+        sight::Sight,
     },
     pg::{
         pgoutput::{Column, Tuple},
@@ -69,6 +70,8 @@ pub struct Resolver {
     pub tracks: bool,
     /// A session on the side that the changes come from, for values that they do not carry.
     pub other_side: Arc<Client>,
+    /// What that side had seen of this one.
+    pub sight: Sight,
     tables: HashMap<u32, Table>,
     failure: Option<Record>,
     /// Changes, by commit record and number, whose deferrable keys were violated at the end of their transaction.
@@ -88,6 +91,8 @@ pub struct Outcome {
     pub applied: bool,
     /// The kind of conflict that it was.
     pub conflict: Option<pgrelay_core::conflict::Kind>,
+    /// A row that it met was written last by somebody else, who was known of.
+    pub met_others: bool,
 }
 
 impl Resolver {
@@ -100,6 +105,7 @@ impl Resolver {
             direction,
             tracks: row.get(0),
             other_side,
+            sight: Sight::default(),
             tables: HashMap::new(),
             failure: None,
             at_end: HashSet::new(),
@@ -131,11 +137,11 @@ impl Resolver {
     pub async fn apply(&mut self, session: &mut Session, target: &mut Target, rules: &Rules, incoming: Incoming<'_>) -> Result<Outcome> {
         let table = target.relation.table.clone();
         self.prepare(session, target).await?;
-        let row = match incoming.operation {
+        let mut row = match incoming.operation {
             Operation::Insert => None,
             Operation::Update | Operation::Delete => self.row(session, target, incoming).await?,
         };
-        let colliding = match incoming.new {
+        let mut colliding = match incoming.new {
             Some(_) => {
                 let own = row.as_ref().map(|row| row.at.as_str());
                 let look = &self.table(target)?.look;
@@ -144,6 +150,7 @@ impl Resolver {
             }
             None => vec![],
         };
+        let met_others = row.iter_mut().chain(&mut colliding).map(|met| self.judge(met)).fold(false, |any, one| any || one);
         let change =
             Change { operation: incoming.operation, table: &table, direction: self.direction, committed: incoming.origin.committed };
         let met: Vec<Met> = colliding.iter().map(|row| Met { writer: row.writer }).collect();
@@ -174,7 +181,18 @@ impl Resolver {
             session.act_as(None, &table).await?;
             record.write(session.client()).await?;
         }
-        Ok(Outcome { applied, conflict: decision.conflict.map(|(kind, _)| kind) })
+        Ok(Outcome { applied, conflict: decision.conflict.map(|(kind, _)| kind), met_others })
+    }
+
+    /// A change that knew of what it meets comes after that, as after what its own direction wrote. True when it is so and
+    /// changes of many rows at once would have noticed that row.
+    fn judge(&self, met: &mut MetRow) -> bool {
+        let Writer::Other(Some(committed)) = met.writer else { return false };
+        let has_seen = self.sight.has_seen(met.xid, committed);
+        if has_seen {
+            met.writer = Writer::Own;
+        }
+        has_seen && self.sight.certain().is_none_or(|certain| committed > certain)
     }
 
     /// Leaves one change out and writes down what it was.

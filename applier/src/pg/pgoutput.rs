@@ -62,6 +62,11 @@ pub enum Message<'a> {
     StreamPrepare { flags: u8, prepare_lsn: Lsn, end_lsn: Lsn, prepare_ts: i64, xid: u32, gid: &'a str },
 }
 
+/// Whether a message is a change: of a row, or a TRUNCATE.
+pub fn is_change(payload: &[u8]) -> bool {
+    matches!(payload.first(), Some(b'I' | b'U' | b'D' | b'T'))
+}
+
 /// `relreplident` of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplicaIdentity {

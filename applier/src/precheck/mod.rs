@@ -9,8 +9,8 @@ use pgrelay_core::{
     error::{Error, Kind, Result},
     name::Selection,
     precheck::{
-        ExtensionInUse, OwnSchema, PeerFacts, PeerObject, PeerRights, PeerTableFacts, ReplicationFacts, RoleNeeded, SchemaFacts,
-        SequenceFacts, ServerFacts, SourceFacts, TableFacts, Unreachable,
+        ExtensionInUse, OwnSchema, PeerFacts, PeerObject, PeerRights, PeerTableFacts, ReplicationFacts, ReverseFacts, RoleNeeded,
+        SchemaFacts, SequenceFacts, ServerFacts, SourceFacts, TableFacts, Unreachable,
     },
     task::Names,
 };
@@ -132,6 +132,20 @@ pub async fn gather_peer(client: &Client, task_key: &str) -> Result<PeerFacts> {
         copied: marks.copied.into_iter().filter(|(key, ..)| key == task_key).map(|(_, schema, name)| (schema, name)).collect(),
         own_origin: task_key.to_owned(),
     })
+}
+
+/// Gathers what the reverse direction of a two-way task needs. `names`: of that direction.
+///
+/// Errors: as `gather_source`.
+pub async fn gather_reverse(source: &Client, peer: &Client, selection: &Selection, names: &Names) -> Result<ReverseFacts> {
+    let (replication, tables, rights) = tokio::try_join!(
+        ask::<ReplicationFacts>(peer, query!("source_replication"), "peer"),
+        ask::<SourceTables>(peer, query!("source_tables"), "peer"),
+        ask::<PeerRights>(source, query!("peer_rights"), "source"),
+    )?;
+    let mut tables = tables.tables;
+    tables.retain(|t| selection.matches(&t.schema, &t.name));
+    Ok(ReverseFacts { replication: ReplicationFacts { own_slot: names.slot.clone(), ..replication }, tables, rights })
 }
 
 /// What the precheck says of a peer that could not be asked: the error of connecting, or of `gather_peer`.

@@ -2,7 +2,7 @@
 
 use pgrelay_core::{Lsn, Result, name::TableName};
 
-use super::Store;
+use super::{Store, TaskRow};
 
 /// What `task_status` shows of the stream.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -74,7 +74,7 @@ pub struct TableRow {
 
 impl Store {
     /// Writes what `task_status` shows.
-    pub async fn progress(&self, task_id: i64, row: &ProgressRow) -> Result<()> {
+    pub async fn progress(&self, task: &TaskRow, row: &ProgressRow) -> Result<()> {
         let text = |lsn: Option<Lsn>| lsn.map(|l| l.to_string());
         let (received, applied, confirmed) = (text(row.received), text(row.applied), text(row.confirmed));
         let on_peer = text(row.on_peer);
@@ -84,7 +84,7 @@ impl Store {
             "write the progress",
             sql,
             &[
-                &task_id,
+                &task.id,
                 &received,
                 &applied,
                 &confirmed,
@@ -104,6 +104,7 @@ impl Store {
                 &row.throttled,
                 &row.replayed,
                 &row.replay_reason,
+                &task.direction.as_str(),
             ],
         )
         .await

@@ -2,7 +2,7 @@
 
 use pgrelay_core::{Error, Lsn, Result, error::Kind, verify::Difference};
 
-use super::Store;
+use super::{Store, TaskRow};
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum RequestKind {
     Precheck,
     /// Answer when everything committed before the request is on the peer, sequences too.
     Catchup,
+    /// Answer when everything committed on the peer before it is seen is on the source: asked of the reverse direction.
+    CatchupReverse,
     /// Compare the structure of both sides and write the differences.
     Verify,
     /// Put back what the resolution of a conflict has overwritten.
@@ -34,12 +36,15 @@ pub struct Request {
 
 impl Store {
     /// Open questions to a task, oldest first.
-    pub async fn open_requests(&self, task_id: i64) -> Result<Vec<Request>> {
-        let rows = self.rows("read the requests", include_str!("../../../sql/store/open_requests.sql"), &[&task_id]).await?;
+    pub async fn open_requests(&self, task: &TaskRow) -> Result<Vec<Request>> {
+        let rows = self
+            .rows("read the requests", include_str!("../../../sql/store/open_requests.sql"), &[&task.id, &task.direction.as_str()])
+            .await?;
         let read = |row: &tokio_postgres::Row| {
             let kind = match row.get::<_, &str>("kind") {
                 "precheck" => RequestKind::Precheck,
                 "catchup" => RequestKind::Catchup,
+                "catchup_reverse" => RequestKind::CatchupReverse,
                 "verify" => RequestKind::Verify,
                 "undo_conflict" => RequestKind::UndoConflict,
                 "interleave" => RequestKind::Interleave,

@@ -30,6 +30,8 @@ pub struct Lineage {
 pub struct TaskRow {
     /// Never used again.
     pub id: i64,
+    /// Which of its directions this is about: the wish, the state and the transactions that are left out are that one's.
+    pub direction: Direction,
     /// Chosen by the user.
     pub name: String,
     /// Role that made it: it must be able to read what the task moves.
@@ -67,8 +69,16 @@ pub struct TaskRow {
 }
 
 impl TaskRow {
-    /// Names of what the task makes on the servers.
+    /// Names of what this direction makes on the servers.
     pub fn names(&self) -> Names {
+        match self.direction {
+            Direction::Forward => self.forward_names(),
+            Direction::Reverse => self.forward_names().reverse(),
+        }
+    }
+
+    /// Those of the forward direction.
+    pub fn forward_names(&self) -> Names {
         Names::new(self.lineage.system_identifier as u64, self.lineage.database_oid, self.id)
     }
 
@@ -124,6 +134,7 @@ impl Store {
             let Json(conflict_options): Json<Vec<OptionRow>> = row.get("conflict_options");
             Ok(TaskRow {
                 id: row.get("id"),
+                direction: Direction::parse(row.get("direction")).ok_or_else(|| unknown_word(row.get("direction")))?,
                 name: row.get("name"),
                 owner: row.get("owner"),
                 peer: row.get("peer"),
@@ -168,36 +179,47 @@ impl Store {
         let object = error.and_then(|e| e.object.clone());
         let sql = include_str!("../../../sql/store/set_state.sql");
         let rows = self
-            .rows("write the state", sql, &[&task.id, &state.as_str(), &task.serial, &sqlstate, &message, &detail, &hint, &object])
+            .rows(
+                "write the state",
+                sql,
+                &[&task.id, &state.as_str(), &task.serial, &sqlstate, &message, &detail, &hint, &object, &task.direction.as_str()],
+            )
             .await?;
         Ok(rows.first().and_then(|r| r.get(0)))
     }
 
     /// What keeps a task from going on that goes on otherwise; none when nothing does any more.
-    pub async fn set_error(&self, id: i64, error: Option<&Event>) -> Result<()> {
+    pub async fn set_error(&self, task: &TaskRow, error: Option<&Event>) -> Result<()> {
         let sql = include_str!("../../../sql/store/set_error.sql");
         let (sqlstate, message) = (error.and_then(|e| e.sqlstate.as_deref()), error.map(|e| e.message.as_str()));
         let (detail, hint) = (error.and_then(|e| e.detail.as_deref()), error.and_then(|e| e.hint.as_deref()));
         let object = error.and_then(|e| e.object.as_deref());
-        self.write("write what keeps the task", sql, &[&id, &sqlstate, &message, &detail, &hint, &object]).await.map(drop)
-    }
-
-    /// The task comes to a stage. Written before anything of the stage is done, so that a clean-up knows where to look.
-    pub async fn set_stage(&self, id: i64, stage: &str) -> Result<()> {
-        self.write("write the stage", "UPDATE pgrelay.task_actual SET stage = $2 WHERE task_id = $1", &[&id, &stage]).await.map(drop)
-    }
-
-    /// Clean-up begins. Written before the first thing is taken away.
-    pub async fn set_cleaning(&self, id: i64) -> Result<()> {
-        self.write("write that clean-up begins", "UPDATE pgrelay.task_actual SET cleaning = true WHERE task_id = $1", &[&id])
+        self.write("write what keeps the task", sql, &[&task.id, &sqlstate, &message, &detail, &hint, &object, &task.direction.as_str()])
             .await
             .map(drop)
     }
 
+    /// The task comes to a stage. Written before anything of the stage is done, so that a clean-up knows where to look.
+    pub async fn set_stage(&self, task: &TaskRow, stage: &str) -> Result<()> {
+        let sql = "UPDATE pgrelay.task_actual SET stage = $2 WHERE task_id = $1 AND direction = $3";
+        self.write("write the stage", sql, &[&task.id, &stage, &task.direction.as_str()]).await.map(drop)
+    }
+
+    /// Clean-up begins. Written before the first thing is taken away.
+    pub async fn set_cleaning(&self, id: i64) -> Result<()> {
+        self.write(
+            "write that clean-up begins",
+            "UPDATE pgrelay.task_actual SET cleaning = true WHERE task_id = $1 AND direction = 'forward'",
+            &[&id],
+        )
+        .await
+        .map(drop)
+    }
+
     /// A position that the peer has reached, as far as the source knows.
-    pub async fn peer_position(&self, id: i64) -> Result<Option<Lsn>> {
-        let rows =
-            self.rows("read the peer's position", "SELECT peer_lsn::text FROM pgrelay.task_actual WHERE task_id = $1", &[&id]).await?;
+    pub async fn peer_position(&self, task: &TaskRow) -> Result<Option<Lsn>> {
+        let sql = "SELECT peer_lsn::text FROM pgrelay.task_actual WHERE task_id = $1 AND direction = $2";
+        let rows = self.rows("read the peer's position", sql, &[&task.id, &task.direction.as_str()]).await?;
         let position: Option<String> = rows.first().and_then(|r| r.get(0));
         position.map(|p| p.parse()).transpose()
     }
@@ -209,6 +231,37 @@ impl Store {
         let sql = include_str!("../../../sql/store/unreadable.sql");
         let rows = self.rows("look at the rights of the task's owner", sql, &[&task.owner, &schemas, &names]).await?;
         Ok(rows.iter().map(|r| r.get(0)).collect())
+    }
+
+    /// Something of the reverse direction of a task is about to be made. Written before.
+    pub async fn begin_reverse(&self, id: i64) -> Result<()> {
+        self.write("write that the reverse direction begins", include_str!("../../../sql/store/begin_reverse.sql"), &[&id]).await.map(drop)
+    }
+
+    /// Something of the reverse direction is about to be taken away, so that not all of it is there any more. Written before.
+    pub async fn begin_reverse_removal(&self, id: i64) -> Result<()> {
+        let sql = "UPDATE pgrelay.task_actual SET stage = 'schema' WHERE task_id = $1 AND direction = 'reverse'";
+        self.write("write that the reverse direction ends", sql, &[&id]).await.map(drop)
+    }
+
+    /// The reverse direction has ended with the task.
+    pub async fn stop_reverse(&self, id: i64) -> Result<()> {
+        self.write("write that the reverse direction has ended", include_str!("../../../sql/store/stop_reverse.sql"), &[&id])
+            .await
+            .map(drop)
+    }
+
+    /// Whether something of the reverse direction of a task may be on the servers.
+    pub async fn has_reverse(&self, id: i64) -> Result<bool> {
+        let sql = "SELECT FROM pgrelay.task_actual WHERE task_id = $1 AND direction = 'reverse' AND stage IS NOT NULL";
+        Ok(!self.rows("read the state", sql, &[&id]).await?.is_empty())
+    }
+
+    /// Nothing is left of the reverse direction of a task.
+    pub async fn forget_reverse(&self, id: i64) -> Result<()> {
+        self.write("forget a direction", "DELETE FROM pgrelay.task_actual WHERE task_id = $1 AND direction = 'reverse'", &[&id])
+            .await
+            .map(drop)
     }
 
     /// Forgets a task whose clean-up is done.

@@ -144,7 +144,7 @@ fn whole(parent: &SourceTable, all: &[SourceTable], tables: &[SourceTable], keye
 
 /// Runs a transaction that sets a short `lock_timeout`, again and again until it gets its locks: whoever queues behind a
 /// lock that is waited for waits too, and the application must not.
-async fn patiently(source: &Client, sql: &str, doing: &str) -> Result<()> {
+pub async fn patiently(source: &Client, sql: &str, doing: &str) -> Result<()> {
     loop {
         match source.batch_execute(sql).await {
             Ok(()) => return Ok(()),
@@ -187,12 +187,18 @@ pub async fn keep_identities(source: &Client, task_id: i64, published: &[Publish
     Ok(())
 }
 
-/// Takes the publications away and puts the replica identities back.
-pub async fn remove(source: &Client, task_id: i64, names: &Names) -> Result<()> {
+/// Takes the publications away.
+pub async fn drop_both(source: &Client, names: &Names) -> Result<()> {
     for name in [&names.publication, &names.publication_insert_only] {
         let sql = format!("BEGIN; SET LOCAL lock_timeout = '500ms'; DROP PUBLICATION IF EXISTS {}; COMMIT", quote_ident(name));
         patiently(source, &sql, "drop a publication").await?;
     }
+    Ok(())
+}
+
+/// Takes the publications away and puts the replica identities back.
+pub async fn remove(source: &Client, task_id: i64, names: &Names) -> Result<()> {
+    drop_both(source, names).await?;
     let sql = include_str!("../../../sql/query/source/changed_identities.sql");
     let rows = source.query(sql, &[&task_id]).await.map_err(|e| server_error(e, "read the changed replica identities"))?;
     for row in rows {

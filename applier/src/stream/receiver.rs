@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use pgrelay_core::{Lsn, Result, task::Names};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -14,9 +15,11 @@ use tokio::{
 
 use super::slot;
 use crate::{
+    apply::sight::History,
     crash::{self, Point},
     pg::{
-        Endpoint, pgoutput,
+        Endpoint,
+        pgoutput::{self, Message},
         replication::{Connection, Frame, Stream},
     },
     progress::Progress,
@@ -100,7 +103,16 @@ pub enum Mode {
 }
 
 /// Starts streaming from a position, or from the slot's confirmed one where that is later.
-pub async fn start(source: &Endpoint, names: &Names, application_name: &str, mode: Mode, from: Lsn) -> Result<Stream> {
+///
+/// `messages`: with logical messages, without which a transaction that holds nothing else is not sent.
+pub async fn start(
+    source: &Endpoint,
+    names: &Names,
+    application_name: &str,
+    mode: Mode,
+    from: Lsn,
+    messages: bool,
+) -> Result<Stream> {
     let began = Instant::now();
     loop {
         let mut connection = Connection::connect(source, application_name, &[]).await?;
@@ -114,6 +126,9 @@ pub async fn start(source: &Endpoint, names: &Names, application_name: &str, mod
             if two_phase {
                 options.push(("two_phase", "on"));
             }
+        }
+        if messages {
+            options.push(("messages", "on"));
         }
         // A session of before that has not seen yet that its client is gone.
         slot::free_by(&mut connection, names).await?;
@@ -137,14 +152,28 @@ pub fn queue() -> (Deliver, Frames) {
 }
 
 /// Reads until the connection ends, which is an error, or the applier goes away, which is not: then the stream is ended in order.
-pub async fn receive(mut stream: Stream, deliver: Deliver, confirmed: watch::Receiver<Lsn>, progress: Arc<Progress>) -> Result<()> {
-    forward(&mut stream, &deliver, confirmed, progress).await?;
+///
+/// What it reads of commits is written to `history`.
+pub async fn receive(
+    mut stream: Stream,
+    deliver: Deliver,
+    confirmed: watch::Receiver<Lsn>,
+    progress: Arc<Progress>,
+    history: Arc<History>,
+) -> Result<()> {
+    forward(&mut stream, &deliver, confirmed, progress, &history).await?;
     // One that the source is too busy to end is ended by whoever reads the slot next.
     let _ = stream.close().await;
     Ok(())
 }
 
-async fn forward(stream: &mut Stream, deliver: &Deliver, confirmed: watch::Receiver<Lsn>, progress: Arc<Progress>) -> Result<()> {
+async fn forward(
+    stream: &mut Stream,
+    deliver: &Deliver,
+    confirmed: watch::Receiver<Lsn>,
+    progress: Arc<Progress>,
+    history: &History,
+) -> Result<()> {
     let mut period = tokio::time::interval(STATUS_PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut status = Status { confirmed, received: Lsn(0), told: (Lsn(0), Lsn(0)), at: Instant::now() };
@@ -166,6 +195,10 @@ async fn forward(stream: &mut Stream, deliver: &Deliver, confirmed: watch::Recei
                     if pgoutput::is_row(payload) {
                         rows += 1;
                         crash::at(Point::Received);
+                    }
+                    match payload.first() {
+                        Some(b'B' | b'c') => remember(history, payload)?,
+                        _ => {}
                     }
                     bytes += payload.len();
                 }
@@ -199,6 +232,16 @@ async fn forward(stream: &mut Stream, deliver: &Deliver, confirmed: watch::Recei
             return Err(error);
         }
     }
+}
+
+/// Where a transaction has committed.
+fn remember(history: &History, payload: &Bytes) -> Result<()> {
+    match pgoutput::decode(payload, false)? {
+        Message::Begin { final_lsn, commit_ts, xid } => history.read(xid, final_lsn, commit_ts),
+        Message::StreamCommit { xid, commit_lsn, commit_ts, .. } => history.read(xid, commit_lsn, commit_ts),
+        _ => {}
+    }
+    Ok(())
 }
 
 impl Deliver {

@@ -5,7 +5,7 @@
 use pgrelay_core::{Result, name::quote_literal};
 use tokio_postgres::Client;
 
-use super::{conflicts, context::Context, interleave, sequences::Positions};
+use super::{conflicts, context::Context, interleave, reverse, sequences::Positions};
 use crate::{
     crash::{self, Point},
     pg::server_error,
@@ -23,12 +23,15 @@ pub const LOCK_OWN_SCHEMA: &str = "SET LOCAL lock_timeout = '10s'; LOCK TABLE pg
 /// touched, unless the user says `force`.
 pub async fn run(c: &Context) -> Result<()> {
     let mut source = c.source("clean-up").await?;
+    // Whoever works on the reverse direction has been told to end.
+    let _held = c.pair.reverse.lock().await;
+    let has_reverse = c.store.has_reverse(c.row.id).await?;
     let streamed = c.has_come_to("copy") && c.row.options()?.stages.stream;
     let is_clone = c.store.lineage().await? != c.row.lineage
         || (streamed && !c.is_cleaning() && !c.row.force && slot::find(&source, &c.names).await?.is_none());
     let mut peer = if is_clone || !c.has_begun() { None } else { Some(c.peer_plain("clean-up").await) };
     if let Some(Ok(peer)) = &peer {
-        end_peer_sessions(peer, &c.names.origin).await?;
+        end_sessions(peer, &c.names.origin).await?;
         // Nobody records any more, and what stands there goes away with the task's row.
         conflicts::carry(c, peer).await?;
         if publication::published(&source, &c.names).await?.is_some() {
@@ -50,6 +53,12 @@ pub async fn run(c: &Context) -> Result<()> {
     }
     slot::remove(&source, &c.names).await?;
     crash::at(Point::SlotRemoved);
+    if has_reverse && !is_clone {
+        let there = peer.as_ref().and_then(|peer| peer.as_ref().ok());
+        if there.is_some() || c.row.force || peer.is_none() {
+            reverse::remove_with_task(c, &mut source, there).await?;
+        }
+    }
     publication::remove(&source, c.row.id, &c.names).await?;
     crash::at(Point::PublicationRemoved);
     match peer {
@@ -63,14 +72,16 @@ pub async fn run(c: &Context) -> Result<()> {
     }
 }
 
-async fn end_peer_sessions(peer: &Client, key: &str) -> Result<()> {
+/// Ends the sessions of a direction on one side, other than this one.
+pub async fn end_sessions(client: &Client, key: &str) -> Result<()> {
     let sql = "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity \
                WHERE datname = pg_catalog.current_database() AND usename = current_user \
                  AND pg_catalog.starts_with(application_name, $1 || ' ') AND pid <> pg_catalog.pg_backend_pid()";
-    peer.execute(sql, &[&key]).await.map(drop).map_err(|e| server_error(e, "end the task's sessions on the peer"))
+    client.execute(sql, &[&key]).await.map(drop).map_err(|e| server_error(e, "end the task's sessions"))
 }
 
-async fn clean_peer(peer: &mut Client, key: &str) -> Result<()> {
+/// Takes away what a direction has on the side that it writes to.
+pub async fn clean_peer(peer: &mut Client, key: &str) -> Result<()> {
     let doing = "clean up the peer";
     let failed = |e| server_error(e, doing);
     // What the source has not committed by now is not carried any more, and would hold its locks for ever.
@@ -110,8 +121,13 @@ async fn clean_peer(peer: &mut Client, key: &str) -> Result<()> {
 
 async fn leave(c: &Context, why: &str) -> Result<()> {
     let key = &c.names.origin;
+    let reverse = if c.row.options()?.is_two_way() {
+        format!(", slot and publications \"{}\", \"{}\"", c.names.reverse().slot, c.names.reverse().publication_insert_only)
+    } else {
+        String::new()
+    };
     let message = format!(
-        "the peer was left as it is: prepared transactions \"{key}_…\", replication origins \"{key}\" and \"{key}_copy_…\", schema \"pgrelay_peer\""
+        "the peer was left as it is: prepared transactions \"{key}_…\", replication origins \"{key}\" and \"{key}_copy_…\", schema \"pgrelay_peer\"{reverse}"
     );
     let event = Event { detail: Some(why.to_owned()), ..Event::new(Level::Warning, "left_behind", message) };
     let hint = "When nobody needs them any more: pgrelay.drop_task(…, force => true) from the source that made the task, or drop them there with pg_replication_origin_drop() and DROP SCHEMA pgrelay_peer CASCADE.";

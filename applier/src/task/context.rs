@@ -8,7 +8,7 @@ use std::sync::{
 use futures_util::future::join_all;
 use pgrelay_core::{
     Error, Result,
-    conflict::Rules,
+    conflict::{Direction, Rules},
     error::Kind,
     plan::Item,
     state::Actual,
@@ -17,6 +17,7 @@ use pgrelay_core::{
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
+use super::{pair::Pair, reverse};
 use crate::{
     pg::{Endpoint, connect},
     progress::Progress,
@@ -54,10 +55,13 @@ fn rank(stage: &str) -> u8 {
     }
 }
 
-/// One task, as long as the user's last command holds.
+/// One direction of a task, as long as the user's last command holds. Its source is where its changes come from, its peer where they
+/// go: of the reverse direction those are the task's peer and the task's source.
 pub struct Context {
-    /// The source.
-    pub source: Endpoint,
+    /// The database that the task was made in.
+    home: Endpoint,
+    /// What the other direction of the task tells.
+    pub pair: Arc<Pair>,
     /// The contract tables.
     pub store: Store,
     /// Changes when something may have changed in the contract tables.
@@ -80,14 +84,54 @@ pub struct Context {
 
 impl Context {
     /// For a command.
-    pub fn new(base: Base, row: TaskRow, live: Live, throttle: Arc<Throttle>) -> Context {
+    pub fn new(base: Base, pair: Arc<Pair>, row: TaskRow, live: Live, throttle: Arc<Throttle>) -> Context {
         let names = row.names();
         let state = Mutex::new(row.state);
         let stage = AtomicU8::new(row.stage.as_deref().map_or(0, rank));
         let cleaning = AtomicBool::new(row.cleaning);
-        let Base { source, store, bell } = base;
+        let Base { source: home, store, bell } = base;
         let Live { options: live, rules } = live;
-        Context { source, store, bell, row, names, live, rules, throttle, progress: Mutex::default(), state, stage, cleaning }
+        let is_there = row.stage.as_deref() == Some("stream");
+        match row.direction {
+            Direction::Forward => pair.streams.send_replace(is_there),
+            Direction::Reverse => pair.prepared.send_replace(is_there),
+        };
+        Context { home, pair, store, bell, row, names, live, rules, throttle, progress: Mutex::default(), state, stage, cleaning }
+    }
+
+    /// The reverse direction, of the forward one.
+    pub fn reverse(&self) -> Context {
+        let row = TaskRow { direction: Direction::Reverse, stage: None, ..self.row.clone() };
+        let names = row.names();
+        Context {
+            home: self.home.clone(),
+            pair: self.pair.clone(),
+            store: self.store.clone(),
+            bell: self.bell.clone(),
+            row,
+            names,
+            live: self.live.clone(),
+            rules: self.rules.clone(),
+            throttle: self.throttle.clone(),
+            progress: Mutex::default(),
+            state: Mutex::new(Actual::Created),
+            stage: AtomicU8::new(0),
+            cleaning: AtomicBool::new(false),
+        }
+    }
+
+    /// The forward direction, of the reverse one: for what looks at the task as a whole.
+    pub fn forward(&self) -> Context {
+        let row = TaskRow { direction: Direction::Forward, ..self.row.clone() };
+        Context { names: row.names(), row, ..self.reverse() }
+    }
+
+    /// The names of the direction that goes the other way.
+    pub fn opposite_names(&self) -> Names {
+        match self.row.direction {
+            Direction::Forward => self.names.reverse(),
+            Direction::Reverse => self.row.forward_names(),
+        }
     }
 
     /// The task's options now.
@@ -120,8 +164,11 @@ impl Context {
         if self.has_come_to(stage) {
             return Ok(());
         }
-        self.store.set_stage(self.row.id, stage).await?;
+        self.store.set_stage(&self.row, stage).await?;
         self.stage.store(rank(stage), Ordering::Relaxed);
+        if self.row.direction == Direction::Forward && stage == "stream" {
+            self.pair.streams.send_replace(true);
+        }
         Ok(())
     }
 
@@ -139,10 +186,20 @@ impl Context {
 
     /// Moves the task to a state; an event when that is a change.
     pub async fn state(&self, state: Actual, error: Option<&Error>) -> Result<()> {
+        let turned = error.filter(|_| self.row.direction == Direction::Reverse).map(reverse::turned);
+        let error = turned.as_ref().or(error);
         let before = self.store.set_state(&self.row, state, error).await?;
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         if before.as_deref() != Some(state.as_str()) {
-            self.event(Event::new(Level::Info, "state", format!("the task is {state}"))).await?;
+            self.event(Event::new(
+                Level::Info,
+                "state",
+                match self.row.direction {
+                    Direction::Forward => format!("the task is {state}"),
+                    Direction::Reverse => format!("the reverse direction is {state}"),
+                },
+            ))
+            .await?;
         }
         match error {
             Some(error) => self.event(Event::of_error(if state == Actual::Retrying { Level::Warning } else { Level::Error }, error)).await,
@@ -172,14 +229,38 @@ impl Context {
         self.store.event(&self.row.name, &event).await
     }
 
-    /// A session on the source.
-    pub async fn source(&self, part: &str) -> Result<Client> {
-        let name = format!("pgrelay {} {part}", self.row.id);
-        connect(&self.source, &name, &[("application_name", &name)]).await
+    /// The name of a session on the source: on the task's peer it tells the applier that made it, as `peer_name` does.
+    pub fn source_name(&self, part: &str) -> String {
+        match self.row.direction {
+            Direction::Forward => format!("pgrelay {} {part}", self.row.id),
+            Direction::Reverse => format!("{} {part}", self.names.origin),
+        }
     }
 
-    /// The peer, with what the user mapping of a foreign server adds.
+    /// A session on the source.
+    pub async fn source(&self, part: &str) -> Result<Client> {
+        let name = self.source_name(part);
+        connect(&self.source_endpoint().await?, &name, &[("application_name", &name)]).await
+    }
+
+    /// Where the changes come from.
+    pub async fn source_endpoint(&self) -> Result<Endpoint> {
+        match self.row.direction {
+            Direction::Forward => Ok(self.home.clone()),
+            Direction::Reverse => self.far().await,
+        }
+    }
+
+    /// Where the changes go.
     pub async fn peer_endpoint(&self) -> Result<Endpoint> {
+        match self.row.direction {
+            Direction::Forward => self.far().await,
+            Direction::Reverse => Ok(self.home.clone()),
+        }
+    }
+
+    /// The task's peer, with what the user mapping of a foreign server adds.
+    async fn far(&self) -> Result<Endpoint> {
         if pgrelay_core::conninfo::is_conninfo(&self.row.peer) {
             return Endpoint::resolve(&self.row.peer, &[]);
         }

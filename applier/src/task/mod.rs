@@ -11,9 +11,12 @@ mod keep;
 mod lacks;
 mod large_objects;
 mod moving;
+mod pair;
 mod pipeline;
 mod reporter;
 mod requests;
+mod reverse;
+mod reverse_ends;
 mod sequences;
 mod speed;
 mod start_slot;
@@ -22,11 +25,13 @@ mod verify;
 mod watch;
 
 pub use context::{Base, Context, Live};
+pub use pair::Pair;
 
 use std::{sync::Arc, time::Duration};
 
 use pgrelay_core::{
     Error, Result,
+    conflict::Direction,
     error::Class,
     state::{Actual, Desired},
     task::Options,
@@ -46,20 +51,20 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest wait before trying again.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Serves a task until it is dropped. Errors only when the source cannot be written to.
+/// Serves one direction of a task until the task is dropped, or the direction removed. Errors only when the source cannot be written to.
 ///
 /// A new value of `rows` ends what is under way, one of `live` does not: the parts look at them.
-pub async fn serve(base: Base, mut rows: channel::Receiver<TaskRow>, live: Live) -> Result<()> {
+pub async fn serve(base: Base, pair: Arc<Pair>, mut rows: channel::Receiver<TaskRow>, live: Live) -> Result<()> {
     // The limits hold from one command to the next, too.
     let throttle = Arc::new(Throttle::new(live.options.clone()));
     loop {
         let row = rows.borrow_and_update().clone();
-        let dropped = row.desired == Desired::Drop;
-        let context = Context::new(base.clone(), row, live.clone(), throttle.clone());
+        let last = row.desired == Desired::Drop || (row.direction == Direction::Reverse && row.desired == Desired::Stop);
+        let context = Context::new(base.clone(), pair.clone(), row, live.clone(), throttle.clone());
         tokio::select! {
             acted = act(&context) => {
                 acted?;
-                if dropped {
+                if last {
                     return Ok(());
                 }
                 // Nothing is left to do but to answer, until the user asks for something else.
@@ -86,6 +91,8 @@ async fn act(c: &Context) -> Result<()> {
             conflicts::carry_rest(c).await;
             c.state(Actual::Paused, None).await
         }
+        // Only the wish to have none stops the reverse direction alone.
+        Desired::Stop | Desired::Drop if row.direction == Direction::Reverse => clean(c).await,
         Desired::Stop if taken_up && row.state == Actual::Stopped => Ok(()),
         Desired::Stop => {
             clean(c).await?;
@@ -110,7 +117,7 @@ async fn work(c: &Context) -> Result<()> {
         let options = c.options();
         let both = async {
             tokio::select! {
-                ended = Box::pin(pipeline::run(c, &options)) => ended,
+                ended = run(c, &options) => ended,
                 never = requests::answer_running(c) => never.map(|()| Outcome::Finished),
                 never = conflicts::run(c) => match never {},
             }
@@ -134,10 +141,24 @@ async fn work(c: &Context) -> Result<()> {
     }
 }
 
+async fn run(c: &Context, options: &Options) -> Result<Outcome> {
+    match c.row.direction {
+        Direction::Forward => Box::pin(pipeline::run(c, options)).await,
+        Direction::Reverse => Box::pin(reverse::run(c, options)).await,
+    }
+}
+
+async fn clean_once(c: &Context) -> Result<()> {
+    match c.row.direction {
+        Direction::Forward => cleanup::run(c).await,
+        Direction::Reverse => reverse::remove(c).await,
+    }
+}
+
 /// Cleans up until it is done: whoever stops a task wants nothing left behind.
 async fn clean(c: &Context) -> Result<()> {
     let mut wait = FIRST_WAIT;
-    while let Err(error) = cleanup::run(c).await {
+    while let Err(error) = clean_once(c).await {
         c.state(Actual::Retrying, Some(&error)).await?;
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);

@@ -13,7 +13,7 @@ use pgrelay_core::{
     name::TableName,
     plan::{Item, Plan, When},
     state::Actual,
-    task::Options,
+    task::{Names, Options},
 };
 use tokio::{
     sync::{Mutex, mpsc, watch},
@@ -21,9 +21,9 @@ use tokio::{
 };
 use tokio_postgres::Client;
 
-use super::{context::Context, large_objects, pipeline, reporter, sequences::Positions, start_slot, watch as source_watch};
+use super::{context::Context, large_objects, pipeline, reporter, reverse, sequences::Positions, start_slot, watch as source_watch};
 use crate::{
-    apply::{Applier, CopyMessage, End, Setting as ApplySetting},
+    apply::{Applier, CopyMessage, End, Setting as ApplySetting, sight::History},
     copy::{self, Beside, Job, Setting as CopySetting, Snapshots},
     crash::{self, Point},
     pg::{Endpoint, server_error},
@@ -92,6 +92,10 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let all = publication::source_tables(&source).await?;
     publication::keep_identities(&source, c.row.id, &published, &all).await?;
     crash::at(Point::PublicationMade);
+    if options.is_two_way() && !c.has_come_to("stream") {
+        // Its slot is older than the first row.
+        reverse::prepare_first(c, &published).await?;
+    }
     let needed = start_slot::take(c, &source).await?;
     crash::at(Point::SlotMade);
     c.stage("copy").await?;
@@ -107,11 +111,15 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let setting = ApplySetting {
         peer: c.peer_endpoint().await?,
         origin: c.names.origin.clone(),
+        direction: c.row.direction,
+        opposite: c.opposite_names(),
+        two_way: options.is_two_way().then(|| c.pair.read_by(c.row.direction.opposite())),
+        may_apply: watch::channel(true).1,
         exact: options.stages.schema,
         kept: plan.kept_tables().clone(),
         progress: c.progress(),
         gate: gate.clone(),
-        at_least: c.store.peer_position(c.row.id).await?,
+        at_least: c.store.peer_position(&c.row).await?,
         slot: c.names.slot.clone(),
         source: Arc::new(c.source("snapshots").await?),
         throttle: c.throttle.clone(),
@@ -133,7 +141,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let late: Vec<(Job, Lsn)> = late.into_iter().map(|job| (mixed[&job.table], job)).map(|(at, job)| (job, at)).collect();
 
     let mut parts: JoinSet<Result<()>> = JoinSet::new();
-    let streaming = Box::pin(stream(c.source.clone(), c.names.clone(), source_watch::stream_name(c), applier, hear, c.progress()));
+    let streaming = Box::pin(stream(reading(c, options).await?, applier, hear));
     let (building, keys) = (copy_setting.clone(), late.clone());
     parts.spawn(async move {
         // Changes are found by keys, so the keys of tables that are there come first.
@@ -170,7 +178,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     }
 }
 
-async fn until_one_ends(mut parts: JoinSet<Result<()>>, mut beside: BoxFuture<'_, Result<()>>) -> Result<()> {
+pub async fn until_one_ends(mut parts: JoinSet<Result<()>>, mut beside: BoxFuture<'_, Result<()>>) -> Result<()> {
     loop {
         tokio::select! {
             ended = parts.join_next() => match ended {
@@ -182,24 +190,41 @@ async fn until_one_ends(mut parts: JoinSet<Result<()>>, mut beside: BoxFuture<'_
     }
 }
 
-/// Reads and applies the stream. Only an error ends it.
-async fn stream(
+/// What a stream is read with.
+pub struct Reading {
     source: Endpoint,
-    names: pgrelay_core::task::Names,
+    names: Names,
     application_name: String,
-    mut applier: Applier,
-    mut copies: mpsc::Receiver<CopyMessage>,
     progress: Arc<Progress>,
-) -> Result<()> {
+    /// To what goes back nothing more than its position may be told.
+    messages: bool,
+    history: Arc<History>,
+}
+
+/// For the stream of a direction.
+pub async fn reading(c: &Context, options: &Options) -> Result<Reading> {
+    Ok(Reading {
+        source: c.source_endpoint().await?,
+        names: c.names.clone(),
+        application_name: source_watch::stream_name(c),
+        progress: c.progress(),
+        messages: options.is_two_way(),
+        history: c.pair.read_by(c.row.direction),
+    })
+}
+
+/// Reads and applies the stream. Only an error ends it.
+pub async fn stream(reading: Reading, mut applier: Applier, mut copies: mpsc::Receiver<CopyMessage>) -> Result<()> {
+    let Reading { source, names, application_name, progress, messages, history } = reading;
     loop {
         progress.begin_stream();
         let mode = applier.mode();
         let from = applier.begin_at(mode).await?;
-        let connection = receiver::start(&source, &names, &application_name, mode, from).await?;
+        let connection = receiver::start(&source, &names, &application_name, mode, from, messages).await?;
         tracing::debug!(?mode, "reading the stream");
         let (send, mut frames) = receiver::queue();
         let mut receiving = JoinSet::new();
-        receiving.spawn(receiver::receive(connection, send, applier.confirmations(), progress.clone()));
+        receiving.spawn(receiver::receive(connection, send, applier.confirmations(), progress.clone(), history.clone()));
         match applier.run(mode, &mut frames, &mut copies).await {
             Ok(End::Rewind) => {
                 drop(frames);
@@ -275,7 +300,7 @@ async fn copy_setting(c: &Context, options: &Options, snapshots: Snapshots, besi
     let peer = c.peer_plain("copy").await?;
     Ok(CopySetting {
         task: c.row.name.clone(),
-        source: c.source.clone(),
+        source: c.source_endpoint().await?,
         peer: c.peer_endpoint().await?,
         names: c.names.clone(),
         exact: options.stages.schema,

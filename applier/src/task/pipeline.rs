@@ -37,10 +37,7 @@ pub enum Outcome {
 pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
     let actual = c.store.lineage().await?;
     if actual != c.row.lineage {
-        let error = Error::new(Kind::PositionLost, "this is not the database that the task was made in")
-            .detail("System identifier, database or timeline differ: it is a clone, a restored dump or a promoted standby.")
-            .hint("Drop the task here and create it anew.");
-        return Ok(Outcome::ForeignSource(error));
+        return Ok(Outcome::ForeignSource(foreign_source()));
     }
     if c.is_cleaning() {
         cleanup::run(c).await?;
@@ -115,6 +112,13 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
     Ok(Outcome::Finished)
 }
 
+/// Why a task does not go on in this database.
+pub fn foreign_source() -> Error {
+    Error::new(Kind::PositionLost, "this is not the database that the task was made in")
+        .detail("System identifier, database or timeline differ: it is a clone, a restored dump or a promoted standby.")
+        .hint("Drop the task here and create it anew.")
+}
+
 /// The catalogs of the source as they are now.
 pub async fn read_source(c: &Context) -> Result<Catalog> {
     let source = c.source("plan").await?;
@@ -166,6 +170,13 @@ pub async fn findings(c: &Context) -> Result<(Vec<Finding>, Lacks, Plan)> {
     selection.exclude.extend(plan.left_out().iter().cloned().map(Pattern::Table));
     let source = c.source("precheck").await?;
     let source_facts = precheck::gather_source(&source, &selection, &c.names).await?;
+    let reverse = match (options.is_two_way(), &peer) {
+        (true, Ok(_)) => {
+            let peer = c.peer_plain("precheck").await?;
+            Some(precheck::gather_reverse(&source, &peer, &selection, &c.names.reverse()).await?)
+        }
+        _ => None,
+    };
     let lineage = LineageFacts {
         system_identifier: c.row.lineage.system_identifier,
         database_oid: c.row.lineage.database_oid,
@@ -178,6 +189,7 @@ pub async fn findings(c: &Context) -> Result<(Vec<Finding>, Lacks, Plan)> {
         options,
         rules: c.row.rules()?,
         lineage: Some(lineage),
+        reverse,
         plan: if facts_of_plan { PlanFacts::from_plan(&plan) } else { PlanFacts::default() },
     };
     let mut findings = pgrelay_core::precheck::run(&facts);
@@ -222,12 +234,25 @@ async fn owner_may_read(c: &Context, plan: &Plan) -> Result<Vec<Finding>> {
 async fn check(c: &Context) -> Result<std::result::Result<(Lacks, Plan), Error>> {
     let (findings, lacks, plan) = findings(c).await?;
     c.store.findings(c.row.id, &findings).await?;
+    Ok(first_error(&findings).map_or(Ok((lacks, plan)), Err))
+}
+
+fn first_error(findings: &[Finding]) -> Option<Error> {
     let errors: Vec<&Finding> = findings.iter().filter(|f| f.severity == Severity::Error).collect();
-    let Some(first) = errors.first() else { return Ok(Ok((lacks, plan))) };
-    let error = Error::new(Kind::Configuration, format!("the precheck found {} error(s), the first: {}", errors.len(), first.message))
-        .object(first.object.clone())
-        .hint("See pgrelay.finding for each error and its fix, then call pgrelay.resume_task().");
-    Ok(Err(error))
+    let first = errors.first()?;
+    let error = Error::new(Kind::Configuration, format!("the precheck found {} error(s), the first: {}", errors.len(), first.message));
+    let hint = "See pgrelay.finding for each error and its fix, then call pgrelay.resume_task().";
+    Some(error.object(first.object.clone()).hint(hint))
+}
+
+/// The precheck of a reverse direction that comes to a task which runs: an error when it must not begin.
+pub async fn reverse_precheck(c: &Context) -> Result<Option<Error>> {
+    let (findings, ..) = findings(&c.forward()).await?;
+    let findings: Vec<Finding> = findings.into_iter().filter(|f| f.item.starts_with("reverse_")).collect();
+    for finding in findings.iter().filter(|f| f.severity != Severity::Ok) {
+        c.store.add_finding(c.row.id, finding).await?;
+    }
+    Ok(first_error(&findings))
 }
 
 /// Ends sessions of this task on the peer whose applier is gone: they hold origins and locks.
@@ -246,11 +271,7 @@ async fn begin_on_peer(c: &Context, peer: &mut Client, lacks: &Lacks, kept: &Kep
     let key = &c.names.origin;
     let doing = "make pgrelay's own schema on the peer";
     let transaction = peer.transaction().await.map_err(|e| server_error(e, doing))?;
-    own_schema_is_ours(&transaction).await?;
-    for sql in [include_str!("../../../sql/peer/create.sql"), include_str!("../../../sql/peer/create_conflict.sql")] {
-        transaction.batch_execute(sql).await.map_err(|e| server_error(e, doing))?;
-    }
-    transaction.batch_execute(cleanup::LOCK_OWN_SCHEMA).await.map_err(|e| server_error(e, doing))?;
+    make_own_schema(&transaction).await?;
     let sql = "INSERT INTO pgrelay_peer.task (task_key) VALUES ($1) ON CONFLICT DO NOTHING";
     let made = transaction.execute(sql, &[&key]).await.map_err(|e| server_error(e, doing))?;
     if made > 0 && c.has_come_to("copy") {
@@ -263,6 +284,16 @@ async fn begin_on_peer(c: &Context, peer: &mut Client, lacks: &Lacks, kept: &Kep
     transaction.commit().await.map_err(|e| server_error(e, doing))?;
     crash::at(Point::PeerBegun);
     Ok(())
+}
+
+/// Makes pgrelay's own schema, or makes sure that it is ours, and keeps others from it until the end of the transaction.
+pub async fn make_own_schema(transaction: &Transaction<'_>) -> Result<()> {
+    let failed = |e| server_error(e, "make pgrelay's own schema");
+    own_schema_is_ours(transaction).await?;
+    for sql in [include_str!("../../../sql/peer/create.sql"), include_str!("../../../sql/peer/create_conflict.sql")] {
+        transaction.batch_execute(sql).await.map_err(failed)?;
+    }
+    transaction.batch_execute(cleanup::LOCK_OWN_SCHEMA).await.map_err(failed)
 }
 
 /// A schema that somebody else has made under pgrelay's name could run his code, or tell positions that are not true.

@@ -69,7 +69,7 @@ pub async fn write_tables(c: &Context) -> Result<()> {
 pub async fn write_objects(c: &Context) -> Result<()> {
     let objects = c.progress().objects();
     let row = ProgressRow { objects_done: objects.map(|o| o.0), objects_total: objects.map(|o| o.1), ..ProgressRow::default() };
-    c.store.progress(c.row.id, &row).await
+    c.store.progress(&c.row, &row).await
 }
 
 struct Reporter<'a> {
@@ -125,7 +125,7 @@ impl Reporter<'_> {
             throttled: passed.map(|[.., copy, stream]| copy.max(stream).min(1.0)),
         };
         if self.is_news(&row) {
-            self.c.store.progress(self.c.row.id, &row).await?;
+            self.c.store.progress(&self.c.row, &row).await?;
             self.last = now;
             self.written = Some((Instant::now(), row));
         }
@@ -144,7 +144,7 @@ impl Reporter<'_> {
         }
         let others = |n: usize| if n > 0 { format!(" (and {n} other table(s) could not be copied)") } else { String::new() };
         let error = failing.clone().map(|(first, n)| Event { message: first.message.clone() + &others(n), ..first });
-        self.c.store.set_error(self.c.row.id, error.as_ref()).await?;
+        self.c.store.set_error(&self.c.row, error.as_ref()).await?;
         self.failing = failing;
         Ok(())
     }

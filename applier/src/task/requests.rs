@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use pgrelay_core::{Error, Result, error::Kind};
 
-use super::{context::Context, interleave, pipeline, sequences::Positions, undo, verify};
+use super::{context::Context, interleave, pipeline, reverse, sequences::Positions, undo, verify};
 use crate::store::{Request, RequestKind};
 
 /// How often it is looked without a notification.
@@ -26,7 +26,7 @@ async fn answer(c: &Context, working: bool) -> Result<()> {
     let mut taken = HashSet::new();
     let mut answers: FuturesUnordered<BoxFuture<'_, Result<()>>> = FuturesUnordered::new();
     loop {
-        for request in c.store.open_requests(c.row.id).await? {
+        for request in c.store.open_requests(&c.row).await? {
             if taken.insert(request.id) {
                 answers.push(Box::pin(one(c, request, working)));
             }
@@ -48,9 +48,12 @@ async fn one(c: &Context, request: Request, working: bool) -> Result<()> {
         RequestKind::Precheck => precheck(c).await,
         RequestKind::UndoConflict => undo::undo(c, request.about).await,
         RequestKind::Interleave => interleave::begin(c).await,
+        RequestKind::CatchupReverse if working => reverse::catch_up(c).await,
         RequestKind::Catchup if working => Box::pin(catch_up(c, &request)).await,
-        RequestKind::Catchup => Err(Error::new(Kind::WrongState, format!("task \"{}\" is not at work", c.row.name))
-            .hint("Call pgrelay.start_task() or pgrelay.resume_task() first.")),
+        RequestKind::Catchup | RequestKind::CatchupReverse => {
+            Err(Error::new(Kind::WrongState, format!("task \"{}\" is not at work", c.row.name))
+                .hint("Call pgrelay.start_task() or pgrelay.resume_task() first."))
+        }
     };
     c.store.answer(request.id, outcome.err().as_ref()).await
 }

@@ -25,12 +25,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Makes the slot, or makes sure that it is the one the peer's position belongs to. Whether anything on the peer depends on it.
 pub async fn take(c: &Context, source: &Client) -> Result<bool> {
     let needed = is_needed(c).await?;
+    let source_endpoint = c.source_endpoint().await?;
     match slot::find(source, &c.names).await? {
         Some(slot) if slot.lost => Err(slot::lost(&c.names)),
         Some(_) => slot::free(source, &c.names).await,
         None if needed => Err(slot::lost(&c.names)),
         None => {
-            let made = slot::create(&c.source, &c.names, "pgrelay slot");
+            let made = slot::create(&source_endpoint, &c.names, "pgrelay slot");
             tokio::select! {
                 made = made => made,
                 never = source_watch::tell_long_transactions(c, source) => never,

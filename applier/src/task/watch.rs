@@ -119,7 +119,7 @@ async fn synchronous(c: &Context, source: &Client, told: &mut HashSet<String>) -
 
 /// The name of the task's walsender.
 pub fn stream_name(c: &Context) -> String {
-    format!("pgrelay {} stream", c.row.id)
+    c.source_name("stream")
 }
 
 async fn tell(c: &Context, told: &mut HashSet<String>, event: &'static str, finding: Finding) -> Result<()> {

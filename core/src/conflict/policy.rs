@@ -77,7 +77,7 @@ impl UpdateMissing {
 }
 
 /// Which way a change goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From source to peer.
     Forward,
@@ -91,6 +91,14 @@ impl Direction {
         match self {
             Direction::Forward => "forward",
             Direction::Reverse => "reverse",
+        }
+    }
+
+    /// The other one.
+    pub fn opposite(self) -> Direction {
+        match self {
+            Direction::Forward => Direction::Reverse,
+            Direction::Reverse => Direction::Forward,
         }
     }
 

@@ -21,8 +21,21 @@ pub struct Facts {
     pub rules: Rules,
     /// Where the task was made; `None` before there is one.
     pub lineage: Option<Lineage>,
+    /// What the reverse direction needs; none of a one-way task, or of a peer that could not be asked.
+    pub reverse: Option<ReverseFacts>,
     /// What the task is about to create on the peer; empty without the schema stage.
     pub plan: PlanFacts,
+}
+
+/// What the reverse direction of a two-way task needs.
+#[derive(Debug, Clone)]
+pub struct ReverseFacts {
+    /// Of the peer, what a stream needs; `own_slot` is the reverse direction's.
+    pub replication: ReplicationFacts,
+    /// Of the peer, selected tables that are there.
+    pub tables: Vec<TableFacts>,
+    /// Of the source, what applying needs.
+    pub rights: PeerRights,
 }
 
 /// Why the peer could not be asked.

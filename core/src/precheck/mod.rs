@@ -13,6 +13,7 @@ mod server;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod two_way;
 
 pub use conflicts::lacking_commit_times;
 pub use facts::*;
@@ -70,6 +71,11 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("peer_roles", objects::peer_roles),
     ("extensions", objects::extensions),
     ("event_triggers", objects::event_triggers),
+    ("reverse_wal_level", two_way::wal_level),
+    ("reverse_slots", two_way::slots),
+    ("reverse_rights", two_way::rights),
+    ("reverse_tables", two_way::tables),
+    ("reverse_origins", two_way::origins),
 ];
 
 /// Runs every check. Findings come in the order of `CHECKS`.

@@ -77,6 +77,7 @@ fn well() -> Facts {
         options: Options::default(),
         rules: crate::conflict::Rules::default(),
         lineage: Some(Lineage { system_identifier: 1, database_oid: 5, timeline: 1 }),
+        reverse: None,
         plan: PlanFacts {
             kept_tables: Default::default(),
             objects: vec![
@@ -139,7 +140,9 @@ fn what_is_well_is_said_once_per_item_and_side() {
     assert_eq!(said.len(), count);
     let checked: std::collections::BTreeSet<_> = findings.iter().map(|f| f.item).collect();
     let missing: Vec<_> = CHECKS.iter().map(|(item, _)| *item).filter(|item| !checked.contains(item)).collect();
+    let (reverse, missing): (Vec<_>, Vec<_>) = missing.into_iter().partition(|item| item.starts_with("reverse_"));
     assert_eq!(missing, ["peer_table_owners", "peer_tables"], "which is for tasks without the schema stage");
+    assert_eq!(reverse.len(), 5, "which are for two-way tasks");
 }
 
 #[test]
@@ -454,4 +457,45 @@ fn the_plan_gives_kinds_and_names() {
     let items = vec![item("table", "table shop.orders", "CREATE …"), item("rows", "rows shop.orders", "")];
     let plan = Plan { items, ..Plan::default() };
     assert_eq!(PlanFacts::from_plan(&plan).objects, [object("table", "shop.orders")]);
+}
+
+/// Facts of a two-way task.
+fn two_way(change: impl FnOnce(&mut Facts)) -> impl FnOnce(&mut Facts) {
+    move |facts| {
+        facts.options.topology = crate::task::Topology::TwoWay;
+        let Ok(peer) = &facts.peer else { return };
+        let (replication, rights) = (facts.source.replication.clone(), peer.rights.clone());
+        facts.reverse = Some(ReverseFacts { replication, tables: vec![], rights });
+        change(facts);
+    }
+}
+
+fn reverse(facts: &mut Facts) -> &mut ReverseFacts {
+    facts.reverse.as_mut().expect("a reverse direction")
+}
+
+#[test]
+fn the_reverse_direction_needs_of_each_side_what_the_other_gives() {
+    nothing(two_way(|_| {}));
+    error("reverse_wal_level", "wal_level = 'logical'", two_way(|f| reverse(f).replication.wal_level = "replica".into()));
+    error("reverse_slots", "max_replication_slots = 2", two_way(|f| reverse(f).replication.max_replication_slots = 1));
+    error("reverse_slots", "max_wal_senders = 2", two_way(|f| reverse(f).replication.max_wal_senders = 1));
+    error("reverse_rights", "REPLICATION", two_way(|f| peer(f).server.role.replication = false));
+    error("reverse_rights", "session_replication_role", two_way(|f| reverse(f).rights.set_replication_role = false));
+    error("reverse_rights", "GRANT EXECUTE ON FUNCTION f(text)", two_way(|f| reverse(f).rights.functions[0].execute = false));
+}
+
+#[test]
+fn tables_of_the_forward_direction_are_no_conflict_for_the_reverse_one() {
+    let keyless = |f: &mut Facts| reverse(f).tables = vec![TableFacts { primary_key: false, ..table("orders") }];
+    nothing(two_way(|f| {
+        reverse(f).tables = vec![table("orders")];
+    }));
+    nothing(two_way(|f| {
+        keyless(f);
+        peer(f).made.insert("table shop.orders".into());
+    }));
+    error("reverse_tables", "ADD PRIMARY KEY", two_way(keyless));
+    error("reverse_tables", "GRANT", two_way(|f| reverse(f).tables = vec![TableFacts { owned: false, ..table("orders") }]));
+    nothing(two_way(|f| reverse(f).tables = vec![TableFacts { owned: false, ..table("elsewhere") }]));
 }

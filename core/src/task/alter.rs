@@ -30,6 +30,7 @@ impl Options {
         // Named one by one: who adds an option has to say here whether it may change under a running task.
         let Options {
             stages,
+            topology: _,
             keyless,
             not_movable,
             retry_connection_minutes: _,
@@ -68,12 +69,15 @@ pub enum Moment {
     Beginning,
     /// Things of it are on the servers.
     Begun,
+    /// Its forward direction has come to the stream.
+    Streams,
 }
 
 /// Whether the options of a task may change from `old` to `new`.
 ///
 /// Errors: `WrongState` that names the options and says what to do.
 pub fn check_change(task: &str, moment: Moment, old: &Options, new: &Options) -> Result<()> {
+    check_topology(task, moment, old, new)?;
     let fixed = old.fixed_that_differ(new);
     let (why, then) = match moment {
         _ if fixed.is_empty() => return Ok(()),
@@ -81,13 +85,25 @@ pub fn check_change(task: &str, moment: Moment, old: &Options, new: &Options) ->
         Moment::Beginning => {
             ("It runs, and may begin at any moment.", "Call pgrelay.pause_task() first, then this, then pgrelay.resume_task().")
         }
-        Moment::Begun => ("The task has begun.", "Call pgrelay.stop_task() first; start_task() then begins anew."),
+        Moment::Begun | Moment::Streams => ("The task has begun.", "Call pgrelay.stop_task() first; start_task() then begins anew."),
     };
     let list: Vec<String> = fixed.iter().map(|key| format!("\"{key}\"")).collect();
     let options = if fixed.len() > 1 { "options" } else { "option" };
     Err(Error::new(Kind::WrongState, format!("{options} {} of task \"{task}\" cannot be changed now", list.join(", ")))
         .detail(format!("It decides what is made on both sides. {why}"))
         .hint(then))
+}
+
+/// The reverse direction comes and goes only beside a forward one that runs, or before anything is made: its slot must be older than the
+/// first row on the peer, or younger than the last one that the copy writes.
+fn check_topology(task: &str, moment: Moment, old: &Options, new: &Options) -> Result<()> {
+    if old.topology == new.topology || matches!(moment, Moment::Untouched | Moment::Streams) {
+        return Ok(());
+    }
+    let way = if new.is_two_way() { "get" } else { "lose" };
+    Err(Error::new(Kind::WrongState, format!("task \"{task}\" cannot {way} its reverse direction now"))
+        .detail("The forward direction does not run yet: the rows are on their way.")
+        .hint("Wait with pgrelay.wait_for_state(…, 'running'), or call pgrelay.stop_task() and begin anew."))
 }
 
 #[cfg(test)]
@@ -117,6 +133,21 @@ mod tests {
         assert!(change("{}", r#"{"copy_jobs": 0}"#).is_err());
         let error = change(r#"{"retry_other_minutes": 30}"#, r#"{"retry_connection_minutes": 20}"#).expect_err("not less");
         assert!(error.message.contains("retry_other_minutes"), "{}", error.message);
+    }
+
+    #[test]
+    fn the_reverse_direction_comes_and_goes_before_anything_is_made_and_once_the_forward_one_runs() {
+        let (one, two) = (Options::default(), Options { topology: crate::task::Topology::TwoWay, ..Options::default() });
+        for (old, new) in [(&one, &two), (&two, &one)] {
+            for moment in [Moment::Untouched, Moment::Streams] {
+                assert!(check_change("t", moment, old, new).is_ok(), "{moment:?}");
+            }
+            for moment in [Moment::Beginning, Moment::Begun] {
+                let refused = check_change("t", moment, old, new).expect_err("too early");
+                assert_eq!(refused.kind, Kind::WrongState, "{moment:?}");
+                assert!(refused.detail.is_some_and(|d| d.contains("does not run yet")), "{moment:?}");
+            }
+        }
     }
 
     #[test]

@@ -25,8 +25,37 @@ impl Names {
         }
     }
 
+    /// The names of the reverse direction: its slot and its publications are on the peer, its origin on the source. Neither knows the
+    /// source's own names, so all hold the source's system identifier.
+    pub fn reverse(&self) -> Names {
+        let name = format!("{}_reverse", self.origin);
+        Names { slot: name.clone(), publication: name.clone(), publication_insert_only: format!("{name}_ins"), origin: name }
+    }
+
     /// The origin of one copy session: an origin cannot be used by two sessions.
     pub fn copy_origin(&self, session: u32) -> String {
         format!("{}_copy_{session}", self.origin)
+    }
+
+    /// Whether a replication origin is one of those under which this direction writes.
+    pub fn is_own_origin(&self, origin: &str) -> bool {
+        origin.strip_prefix(&self.origin).is_some_and(|rest| rest.is_empty() || rest.starts_with("_copy_"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_direction_knows_its_own_origins_and_no_others() {
+        let forward = Names::new(u64::MAX, u32::MAX, 9_999_999);
+        let reverse = forward.reverse();
+        assert!(reverse.publication_insert_only.len() <= 63, "{}", reverse.publication_insert_only.len());
+        assert!(forward.is_own_origin(&forward.origin) && forward.is_own_origin(&forward.copy_origin(3)));
+        assert!(!forward.is_own_origin(&reverse.origin) && reverse.is_own_origin(&reverse.origin));
+        assert!(!forward.is_own_origin("another") && !reverse.is_own_origin(&forward.copy_origin(3)));
+        let another = Names::new(u64::MAX, u32::MAX, 99_999_990);
+        assert!(!forward.is_own_origin(&another.origin), "its number begins with the same digits");
     }
 }

@@ -5,13 +5,13 @@ mod planned;
 #[cfg(test)]
 mod tests;
 
-pub use choice::{ExistingObjects, Keyless, NotMovable, Stages, Tablespaces};
+pub use choice::{ExistingObjects, Keyless, NotMovable, Stages, Tablespaces, Topology};
 pub use planned::is_option;
 
 use serde_json::{Map, Value};
 
 use self::{
-    choice::{EXISTING_OBJECTS, KEYLESS, NOT_MOVABLE, TABLESPACES, boolean, integer, stages, word},
+    choice::{EXISTING_OBJECTS, KEYLESS, NOT_MOVABLE, TABLESPACES, TOPOLOGY, boolean, integer, stages, word},
     planned::planned,
 };
 use super::Throttle;
@@ -25,6 +25,8 @@ use crate::{
 pub struct Options {
     /// `stages`, an array of "schema", "copy", "stream".
     pub stages: Stages,
+    /// `topology`: "one_way", "two_way".
+    pub topology: Topology,
     /// `keyless`: "error", "full", "insert_only".
     pub keyless: Keyless,
     /// `not_movable`: "report", "skip".
@@ -64,6 +66,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             stages: Stages { schema: true, copy: true, stream: true },
+            topology: Topology::OneWay,
             keyless: Keyless::Error,
             not_movable: NotMovable::Report,
             retry_connection_minutes: 720,
@@ -85,8 +88,9 @@ impl Default for Options {
 }
 
 /// The options that can be set today, as they stand in `docs/settings.md`.
-pub const KNOWN_OPTIONS: [&str; 17] = [
+pub const KNOWN_OPTIONS: [&str; 18] = [
     "stages",
+    "topology",
     "keyless",
     "not_movable",
     "retry_connection_minutes",
@@ -117,6 +121,7 @@ impl Options {
         for (key, value) in map {
             match key.as_str() {
                 "stages" => options.stages = stages(value)?,
+                "topology" => options.topology = word(key, value, &TOPOLOGY)?,
                 "keyless" => options.keyless = word(key, value, &KEYLESS)?,
                 "not_movable" => options.not_movable = word(key, value, &NOT_MOVABLE)?,
                 "retry_connection_minutes" => options.retry_connection_minutes = integer(key, value, 10, 1440)?,
@@ -137,7 +142,16 @@ impl Options {
             }
         }
         check_retry_windows(&options, map)?;
+        if options.is_two_way() && !options.stages.stream {
+            return Err(Error::new(Kind::InvalidValue, "option \"topology\": a task without the stage stream cannot be two_way")
+                .hint("Leave \"stages\" out, or give [\"copy\", \"stream\"]."));
+        }
         Ok(options)
+    }
+
+    /// Whether changes go both ways.
+    pub fn is_two_way(&self) -> bool {
+        self.topology == Topology::TwoWay
     }
 
     /// How conflicts are decided, with what counts for some of them only.

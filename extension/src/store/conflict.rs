@@ -92,8 +92,8 @@ pub enum Skip {
 }
 
 /// Notes that a transaction is left out, unless it cannot be.
-pub fn skip(task: i64, commit: Lsn, role: &str) -> Result<Skip> {
-    let args: [DatumWithOid; 3] = [task.into(), commit.to_string().into(), role.into()];
+pub fn skip(task: i64, direction: Direction, commit: Lsn, role: &str) -> Result<Skip> {
+    let args: [DatumWithOid; 4] = [task.into(), commit.to_string().into(), role.into(), direction.as_str().into()];
     let found = write(include_str!("../../../sql/extension/insert_skip.sql"), &args, |r| {
         Ok((not_null::<bool>(r, 1)?, not_null::<bool>(r, 2)?, not_null::<bool>(r, 3)?))
     })?;

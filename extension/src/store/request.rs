@@ -11,6 +11,8 @@ pub enum Question {
     Precheck,
     /// Say when everything committed before the question is visible on the peer.
     Catchup,
+    /// The same from the peer to the source.
+    CatchupReverse,
     /// Compare the structure of both sides and write the differences.
     Verify,
     /// Put back what the resolution of the conflict of this record has overwritten.
@@ -25,6 +27,7 @@ impl Question {
         match self {
             Question::Precheck => "precheck",
             Question::Catchup => "catchup",
+            Question::CatchupReverse => "catchup_reverse",
             Question::Verify => "verify",
             Question::UndoConflict(_) => "undo_conflict",
             Question::Interleave => "interleave",
@@ -38,7 +41,14 @@ impl Question {
 
     /// Reads the word.
     pub fn parse(word: &str, about: i64) -> Option<Question> {
-        let all = [Question::Precheck, Question::Catchup, Question::Verify, Question::UndoConflict(about), Question::Interleave];
+        let all = [
+            Question::Precheck,
+            Question::Catchup,
+            Question::CatchupReverse,
+            Question::Verify,
+            Question::UndoConflict(about),
+            Question::Interleave,
+        ];
         all.into_iter().find(|q| q.as_str() == word)
     }
 }

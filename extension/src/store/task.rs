@@ -41,12 +41,35 @@ pub struct Task {
     pub attached: bool,
     /// Whether something of it may be on either side.
     pub begun: bool,
+    /// Whether its forward direction has come to the stream.
+    pub streams: bool,
+    /// Its reverse direction.
+    pub reverse: Reverse,
+}
+
+/// How far the reverse direction of a task is, where it has one.
+pub struct Reverse {
+    /// What the user asked of it last, while the task runs or rests.
+    pub desired: Desired,
+    /// Whether the applier has still to take that up.
+    pub pending: bool,
+    /// How far it is.
+    pub actual: Actual,
+    /// Slot, publications and position are there.
+    pub begun: bool,
+    /// The last error, if it is in one.
+    pub error: Option<(String, Option<String>)>,
 }
 
 impl Task {
     /// Where it stands.
     pub fn standing(&self) -> Standing {
         Standing::of(self.desired, self.pending, self.actual)
+    }
+
+    /// Where its reverse direction stands, by the commands to that one alone.
+    pub fn reverse_standing(&self) -> Standing {
+        Standing::of(self.reverse.desired, self.reverse.pending, self.reverse.actual)
     }
 
     /// Whether something of it may exist outside its row.
@@ -118,6 +141,14 @@ fn task(row: &Row) -> spi::Result<Task> {
         error: message.map(|message| (message, hint)),
         attached: not_null(row, 15)?,
         begun: not_null(row, 16)?,
+        streams: not_null(row, 17)?,
+        reverse: Reverse {
+            desired: Desired::parse(&word(18)?).ok_or(spi::Error::InvalidPosition)?,
+            pending: not_null(row, 19)?,
+            actual: Actual::parse(&word(20)?).ok_or(spi::Error::InvalidPosition)?,
+            begun: not_null(row, 21)?,
+            error: row.get::<String>(22)?.map(|message| Ok::<_, spi::Error>((message, row.get(23)?))).transpose()?,
+        },
     })
 }
 
@@ -146,6 +177,12 @@ pub fn insert(task: NewTask) -> Result<()> {
 pub fn desire(id: i64, desired: Desired, force: bool, timeline: Option<i32>) -> Result<()> {
     let args: [DatumWithOid; 4] = [id.into(), desired.as_str().into(), force.into(), timeline.into()];
     execute(include_str!("../../../sql/extension/set_desired.sql"), &args)?;
+    notify(id)
+}
+
+/// Writes what the user wants of the reverse direction, and tells the applier.
+pub fn desire_reverse(id: i64, desired: Desired) -> Result<()> {
+    execute(include_str!("../../../sql/extension/set_reverse_desired.sql"), &[id.into(), desired.as_str().into()])?;
     notify(id)
 }
 

@@ -31,7 +31,7 @@ SELECT t.name AS task,
 FROM pgrelay.table_state s
 JOIN pgrelay.task t ON t.id = s.task_id
 CROSS JOIN source
-LEFT JOIN pgrelay.task_actual a ON a.task_id = s.task_id
+LEFT JOIN pgrelay.task_actual a ON a.task_id = s.task_id AND a.direction = 'forward'
 CROSS JOIN LATERAL (
     SELECT s.state IN ('finishedcopy', 'syncdone', 'ready') AS copied,
            CASE WHEN s.rows_estimated > 0 THEN least(0.99, s.rows_copied::numeric / s.rows_estimated)

@@ -1,4 +1,4 @@
--- One row per task. Truthful without an applier: a stream that nobody applies is not running, and its lag grows with the WAL.
+-- One row per direction of a task. Truthful without an applier: a stream that nobody applies is not running, and its lag grows with the WAL.
 
 CREATE VIEW pgrelay.task_status AS
 WITH source AS (
@@ -25,23 +25,35 @@ WITH source AS (
     GROUP BY s.task_id
 ), task AS (
     SELECT t.*,
+           d.direction,
+           d.desired AS wanted,
            coalesce(a.state, 'created') AS actual,
-           t.desired_serial > coalesce(a.seen_serial, 0) AS pending,
+           d.serial > coalesce(a.seen_serial, 0) AS pending,
            -- Somebody should be working on it: it is on its way, or a command waits.
-           t.desired_serial > coalesce(a.seen_serial, 0)
+           d.serial > coalesce(a.seen_serial, 0)
                OR coalesce(a.state, 'created') IN ('prechecking', 'schema', 'copying', 'catching_up', 'running', 'retrying') AS needs_applier,
            coalesce(a.state IN ('catching_up', 'running') OR (a.state IN ('paused', 'retrying', 'failed') AND a.stage = 'stream'), false)
                AS streams
     FROM pgrelay.task t
-    LEFT JOIN pgrelay.task_actual a ON a.task_id = t.id
+    CROSS JOIN LATERAL (
+        SELECT 'forward' AS direction, t.desired, t.desired_serial AS serial
+        UNION ALL
+        -- A command to the whole task is the forward direction's to carry out.
+        SELECT 'reverse', CASE WHEN t.desired IN ('run', 'pause') THEN t.reverse_desired ELSE t.desired END,
+               CASE WHEN t.desired IN ('run', 'pause') THEN t.reverse_serial ELSE 0 END
+        WHERE t.options ->> 'topology' = 'two_way'
+           OR EXISTS (SELECT FROM pgrelay.task_actual r WHERE r.task_id = t.id AND r.direction = 'reverse')) d
+    LEFT JOIN pgrelay.task_actual a ON a.task_id = t.id AND a.direction = d.direction
 )
 SELECT t.name AS task,
+       t.direction,
        CASE WHEN t.actual = 'running' AND NOT s.attached THEN 'catching_up' ELSE t.actual END AS state,
        a.state_since,
-       t.desired,
+       t.wanted AS desired,
        t.pending,
        a.stage,
        CASE
+           WHEN t.direction = 'reverse' THEN NULL
            WHEN t.actual IN ('catching_up', 'running', 'finished') THEN 100.0
            WHEN a.stage = 'stream' THEN 100.0
            WHEN a.stage = 'schema' AND a.objects_total > 0 THEN pg_catalog.trunc(100.0 * a.objects_done / a.objects_total, 1)
@@ -94,18 +106,20 @@ SELECT t.name AS task,
        t.id AS task_id
 FROM task t
 CROSS JOIN source s
-LEFT JOIN pgrelay.task_actual a ON a.task_id = t.id
-LEFT JOIN copied c ON c.task_id = t.id
+LEFT JOIN pgrelay.task_actual a ON a.task_id = t.id AND a.direction = t.direction
+LEFT JOIN copied c ON c.task_id = t.id AND t.direction = 'forward'
 CROSS JOIN LATERAL (
     SELECT CASE
         WHEN NOT t.streams OR a.applied_lsn IS NULL THEN NULL
-        WHEN s.attached AND t.actual IN ('catching_up', 'running') THEN a.lag_bytes
+        -- The WAL of the peer is not seen from here.
+        WHEN t.direction = 'reverse' OR (s.attached AND t.actual IN ('catching_up', 'running')) THEN a.lag_bytes
         ELSE greatest(0, s.lsn - a.applied_lsn)::bigint
     END AS lag_bytes,
     s.attached AND t.actual IN ('copying', 'catching_up', 'running') AS works) live;
 
-COMMENT ON VIEW pgrelay.task_status IS 'One row per task: how far it is, how far behind, and what is wrong.';
+COMMENT ON VIEW pgrelay.task_status IS 'One row per direction of a task: how far it is, how far behind, and what is wrong.';
 COMMENT ON COLUMN pgrelay.task_status.task IS 'Name of the task.';
+COMMENT ON COLUMN pgrelay.task_status.direction IS 'forward: from source to peer. reverse: from peer to source, of a two-way task; source and peer then change places in the columns below.';
 COMMENT ON COLUMN pgrelay.task_status.state IS 'created, prechecking, precheck_failed, schema, copying, catching_up, running, finished, paused, retrying, failed or stopped. A running task without an applier is catching_up.';
 COMMENT ON COLUMN pgrelay.task_status.state_since IS 'When it came to that state.';
 COMMENT ON COLUMN pgrelay.task_status.desired IS 'What was asked for last: none, run, pause, stop or drop.';

@@ -28,7 +28,14 @@ impl Applier {
             return Err(outside());
         }
         if is_first {
-            let new = InProgress { spill: Spill::new(), rows: 0, described: vec![], parts: HashSet::new(), aborted: HashSet::new() };
+            let new = InProgress {
+                spill: Spill::new(),
+                rows: 0,
+                described: vec![],
+                parts: HashSet::new(),
+                aborted: HashSet::new(),
+                is_echo: false,
+            };
             self.streamed.all.insert(xid, new);
             self.go_ahead(xid, at).await?;
         } else if !self.streamed.all.contains_key(&xid) {
@@ -63,7 +70,11 @@ impl Applier {
                 transaction.spill.push(xid, &kept).await?;
                 self.describe_ahead(xid, described);
             }
+            Some(b'I' | b'U' | b'D' | b'T') if self.streamed.of(xid)?.is_echo => {
+                self.setting.progress.settled_rows(i64::from(pgoutput::is_row(&payload)));
+            }
             Some(b'I' | b'U' | b'D' | b'T') => {
+                self.wait_for_leave().await?;
                 let (part, change) = without_xid(&mut self.copied, payload)?;
                 let transaction = self.streamed.of(xid)?;
                 transaction.rows += i64::from(pgoutput::is_row(&change));
@@ -71,7 +82,14 @@ impl Applier {
                 transaction.spill.push(part, &change).await?;
                 self.change_ahead(xid, &change).await?;
             }
-            Some(b'Y' | b'M' | b'O') => {}
+            Some(b'O') => {
+                let pgoutput::Message::Origin { name, .. } = pgoutput::decode(&payload, true)? else { return Err(outside()) };
+                if self.is_opposite(name) {
+                    self.streamed.of(xid)?.is_echo = true;
+                    self.take_back(xid).await?;
+                }
+            }
+            Some(b'Y' | b'M') => {}
             _ => return Err(Error::new(Kind::Protocol, "a block of a transaction in progress holds what does not belong there")),
         }
         Ok(())
@@ -106,6 +124,10 @@ impl Applier {
             self.setting.progress.settled_rows(transaction.rows);
             self.streamed.committed(end);
             return Ok(());
+        }
+        if transaction.is_echo {
+            self.resolver.sight.came_back(None, commit_ts);
+            return self.finish_echo(end, false).await;
         }
         self.bring(xid, transaction, open).await?;
         self.finish(end).await

@@ -37,6 +37,8 @@ struct InProgress {
     parts: HashSet<u32>,
     /// Those that rolled back.
     aborted: HashSet<u32>,
+    /// The opposite direction has written it.
+    is_echo: bool,
 }
 
 /// The one that is applied ahead of its commit.

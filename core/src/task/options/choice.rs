@@ -42,6 +42,15 @@ pub enum Tablespaces {
     Keep,
 }
 
+/// Which way changes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topology {
+    /// From source to peer.
+    OneWay,
+    /// Both ways, once the forward direction runs.
+    TwoWay,
+}
+
 /// The stages that a task goes through, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stages {
@@ -61,6 +70,9 @@ pub(super) const NOT_MOVABLE: [(&str, NotMovable); 2] = [("report", NotMovable::
 
 /// The words of `tablespaces`.
 pub(super) const TABLESPACES: [(&str, Tablespaces); 2] = [("ignore", Tablespaces::Ignore), ("keep", Tablespaces::Keep)];
+
+/// The words of `topology`.
+pub(super) const TOPOLOGY: [(&str, Topology); 2] = [("one_way", Topology::OneWay), ("two_way", Topology::TwoWay)];
 
 /// The words of `existing_objects`.
 pub(super) const EXISTING_OBJECTS: [(&str, ExistingObjects); 2] = [("report", ExistingObjects::Report), ("keep", ExistingObjects::Keep)];

@@ -6,14 +6,8 @@ use super::KNOWN_OPTIONS;
 use crate::error::{Error, Kind, Result};
 
 /// Each with the one value, if any, that is what pgrelay does today.
-const PLANNED_OPTIONS: [(&str, Option<&str>); 6] = [
-    ("topology", Some("\"one_way\"")),
-    ("replicate_ddl", Some("false")),
-    ("name_case", Some("\"source\"")),
-    ("map", None),
-    ("tables", None),
-    ("alert", None),
-];
+const PLANNED_OPTIONS: [(&str, Option<&str>); 5] =
+    [("replicate_ddl", Some("false")), ("name_case", Some("\"source\"")), ("map", None), ("tables", None), ("alert", None)];
 
 /// Whether it is the name of an option, built or designed.
 pub fn is_option(key: &str) -> bool {

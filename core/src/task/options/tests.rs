@@ -9,17 +9,18 @@ fn read(json: &str) -> Result<Options> {
 #[test]
 fn every_known_option_is_read() {
     let options = read(
-        r#"{"stages": ["copy"], "keyless": "full", "not_movable": "skip", "retry_connection_minutes": 20,
+        r#"{"stages": ["copy", "stream"], "topology": "two_way", "keyless": "full", "not_movable": "skip", "retry_connection_minutes": 20,
             "retry_other_minutes": 19, "acknowledge_warnings": true, "copy_jobs": 64, "copy_chunk_mb": 1, "index_memory_mb": 1048576,
             "throttle": {"copy_mb_per_s": 2}, "tablespaces": "keep", "large_objects": true, "existing_objects": "keep",
             "conflict_policy": "latest_wins", "strict": true, "update_missing": "skip", "conflict_retention": 3650}"#,
     )
     .expect("valid");
-    let stages = Stages { schema: false, copy: true, stream: false };
+    let stages = Stages { schema: false, copy: true, stream: true };
     let (keyless, not_movable) = (Keyless::Full, NotMovable::Skip);
     let (retry_connection_minutes, retry_other_minutes) = (20, 19);
     let expected = Options {
         stages,
+        topology: Topology::TwoWay,
         keyless,
         not_movable,
         retry_connection_minutes,
@@ -49,7 +50,7 @@ fn what_pgrelay_does_today_may_be_said() {
 
 #[test]
 fn planned_options_are_refused_by_name() {
-    for (key, value) in [("topology", "\"two_way\""), ("replicate_ddl", "true"), ("alert", "{}"), ("tables", "null"), ("map", "{}")] {
+    for (key, value) in [("replicate_ddl", "true"), ("alert", "{}"), ("tables", "null"), ("map", "{}")] {
         let error = read(&format!("{{\"{key}\": {value}}}")).expect_err(key);
         assert_eq!(error.kind, Kind::NotSupported, "{key}");
         assert!(error.message.contains(&format!("\"{key}\"")), "{}", error.message);

@@ -1,0 +1,96 @@
+//! The reverse direction comes, rests and goes by itself.
+
+use pgrelay_tests::{Pair, left::LEFT, pair::DB, wait::wait_for_value};
+
+use crate::sides::{MINUTE, Sides};
+
+const OBJECTS: &str = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'copied' FROM generate_series(1, 100) n;
+    CREATE TABLE twins (n int); INSERT INTO twins VALUES (1), (1);";
+
+#[tokio::test]
+async fn one_direction_rests_while_the_other_goes_on() {
+    let sides = Sides::start(OBJECTS, r#""keyless": "full""#).await;
+    sides.source("SELECT pgrelay.pause_task('move', 'reverse')").await;
+    sides.wait_for_reverse("paused").await;
+    sides.peer("INSERT INTO t VALUES (1001, 'd'); DELETE FROM twins WHERE ctid = (SELECT min(ctid) FROM twins)").await;
+    sides.source("INSERT INTO t VALUES (1002, 's')").await;
+    sides.source("SELECT pgrelay.wait_for_catchup('move', '1 min', 'forward')").await;
+    assert_eq!(sides.peer("SELECT count(*) FROM t WHERE id > 1000").await, "2");
+    assert_eq!(sides.source("SELECT count(*) FROM t WHERE id > 1000").await, "1", "the reverse direction rests");
+    let waiting = sides.pair.source.try_psql(DB, "SELECT pgrelay.wait_for_catchup('move', '1 min')").await;
+    assert!(waiting.as_ref().is_err_and(|e| e.contains("reverse direction")), "{waiting:?}");
+    let twice = sides.pair.source.try_psql(DB, "SELECT pgrelay.pause_task('move', 'reverse')").await;
+    assert!(twice.is_err(), "it rests already");
+
+    sides.source("SELECT pgrelay.resume_task('move', 'reverse'); SELECT pgrelay.pause_task('move', 'forward')").await;
+    sides.source("SELECT pgrelay.wait_for_catchup('move', '1 min', 'reverse')").await;
+    sides.pair.wait_for_state("paused", MINUTE).await;
+    assert_eq!(sides.source("SELECT (SELECT count(*) FROM t WHERE id > 1000) || ' ' || (SELECT count(*) FROM twins)").await, "2 1");
+    sides.source("SELECT pgrelay.resume_task('move')").await;
+    sides.run().await;
+    sides.wait().await;
+    sides.both("SELECT (SELECT count(*) FROM t) || ' ' || (SELECT count(*) FROM twins)", "102 1").await;
+
+    // What the task is told, both directions do.
+    sides.source("SELECT pgrelay.stop_task('move'); SELECT pgrelay.wait_for_state('move', 'stopped')").await;
+    assert_eq!(sides.source("SELECT string_agg(state, ' ') FROM pgrelay.task_status").await, "stopped stopped");
+    pgrelay_tests::left::assert_nothing_left(&sides.pair).await;
+    let identities = "SELECT string_agg(relreplident::text, '' ORDER BY relname) FROM pg_class WHERE relname IN ('t', 'twins')";
+    sides.both(identities, "dd").await;
+}
+
+#[tokio::test]
+async fn a_task_gets_its_reverse_direction_once_it_runs_and_loses_it_again() {
+    let pair = Pair::start(OBJECTS).await;
+    let sides = Sides { pair };
+    let refused = async |sql: &str, why: &str| {
+        let said = sides.pair.source.try_psql(DB, sql).await;
+        assert!(said.as_ref().is_err_and(|e| e.contains(why)), "{sql}: {said:?}");
+    };
+    // The copy cannot end while somebody holds the table.
+    let holder = sides.pair.source_client().await;
+    holder.batch_execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").await.expect("a lock");
+    sides.pair.start_task(r#"{"keyless": "insert_only", "acknowledge_warnings": true}"#).await;
+    let begun = "SELECT (count(*) = 1)::text FROM pgrelay.task_status WHERE state = 'prechecking' OR stage IS NOT NULL";
+    wait_for_value(&sides.pair.source_client().await, begun, "true", MINUTE).await;
+    refused(r#"SELECT pgrelay.alter_task('move', '{"topology": "two_way"}')"#, "cannot get its reverse direction now").await;
+    refused("SELECT pgrelay.resume_task('move', 'reverse')", "has no reverse direction").await;
+    holder.batch_execute("ROLLBACK").await.expect("the lock is given back");
+    sides.pair.wait_for_state("running", MINUTE).await;
+
+    // What the peer has written before is its own.
+    sides.peer("INSERT INTO t VALUES (1001, 'before')").await;
+    sides.source(r#"SELECT pgrelay.alter_task('move', '{"topology": "two_way"}')"#).await;
+    sides.run().await;
+    sides.peer("INSERT INTO t VALUES (1002, 'd')").await;
+    sides.source("INSERT INTO t VALUES (1003, 's')").await;
+    sides.wait().await;
+    assert_eq!(sides.source("SELECT string_agg(v, ' ' ORDER BY id) FROM t WHERE id > 1000").await, "d s");
+    assert_eq!(sides.peer("SELECT string_agg(v, ' ' ORDER BY id) FROM t WHERE id > 1000").await, "before d s");
+
+    // The forward stream is held back, so that what the reverse one wrote is still to come when that goes.
+    let before = sides.applied().await;
+    let blocker = sides.pair.peer_client().await;
+    blocker.batch_execute("BEGIN; SELECT FROM t WHERE id = 50 FOR UPDATE").await.expect("a lock");
+    sides.source("UPDATE t SET v = 'held' WHERE id = 50").await;
+    sides.peer("INSERT INTO t VALUES (1004, 'd')").await;
+    sides.source("SELECT pgrelay.wait_for_catchup('move', '1 min', 'reverse')").await;
+    sides.source(r#"SELECT pgrelay.alter_task('move', '{"topology": "one_way"}')"#).await;
+    let there = "SELECT count(*)::text FROM pg_replication_slots";
+    wait_for_value(&sides.pair.peer_client().await, there, "0", MINUTE).await;
+    blocker.batch_execute("ROLLBACK").await.expect("the lock is given back");
+    let gone = "SELECT count(*)::text FROM pgrelay.task_status WHERE direction = 'reverse'";
+    wait_for_value(&sides.pair.source_client().await, gone, "0", MINUTE).await;
+    sides.pair.wait_for_state("running", MINUTE).await;
+    sides.peer("INSERT INTO t VALUES (1005, 'd')").await;
+    sides.source("INSERT INTO t VALUES (1006, 's')").await;
+    sides.wait().await;
+    assert_eq!(sides.source("SELECT string_agg(id::text, ' ' ORDER BY id) FROM t WHERE id > 1003").await, "1004 1006");
+    let applied = sides.source("SELECT changes_applied FROM pgrelay.task_status").await;
+    assert_eq!(applied, (before[0] + 2).to_string(), "what the reverse direction wrote was not sent back");
+    let left = "slot pgrelay|publication pgrelay";
+    let on_source = sides.source(LEFT).await;
+    assert!(on_source.lines().all(|line| left.split('|').any(|own| line.starts_with(own))), "{on_source}");
+    let on_peer = sides.peer(LEFT).await;
+    assert!(on_peer.lines().all(|line| !line.contains("_reverse")), "{on_peer}");
+}

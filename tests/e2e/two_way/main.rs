@@ -1,0 +1,6 @@
+//! Two directions of one task: no change comes back, each direction goes by its own policy and its own commands.
+
+mod flow;
+mod life;
+mod policies;
+mod sides;

@@ -1,0 +1,93 @@
+//! Two servers with a two-way task between them, and what is asked of both.
+
+use std::time::Duration;
+
+use pgrelay_tests::{Pair, pair::DB, wait::wait_for_value};
+
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// The schema of a case: each has tables of its own in one task.
+pub struct Sides {
+    pub pair: Pair,
+}
+
+impl Sides {
+    /// Starts a two-way task of these objects, with options beside that, and waits until both directions run.
+    pub async fn start(objects: &str, options: &str) -> Sides {
+        let sides = Sides { pair: Pair::start(objects).await };
+        let more = if options.is_empty() { String::new() } else { format!(", {options}") };
+        sides.pair.start_task(&format!(r#"{{"topology": "two_way", "acknowledge_warnings": true{more}}}"#)).await;
+        sides.run().await;
+        sides
+    }
+
+    /// Waits until both directions run.
+    pub async fn run(&self) {
+        self.pair.wait_for_state("running", 2 * MINUTE).await;
+        self.wait_for_reverse("running").await;
+    }
+
+    /// Waits until the reverse direction is in a state.
+    pub async fn wait_for_reverse(&self, state: &str) {
+        let sql = "SELECT state || coalesce(': ' || error, '') FROM pgrelay.task_status WHERE direction = 'reverse' AND NOT pending";
+        wait_for_value(&self.pair.source_client().await, sql, state, MINUTE).await;
+    }
+
+    pub async fn source(&self, sql: &str) -> String {
+        self.pair.source.psql(DB, sql).await
+    }
+
+    pub async fn peer(&self, sql: &str) -> String {
+        self.pair.peer.psql(DB, sql).await
+    }
+
+    /// Everything committed on either side is on the other.
+    pub async fn wait(&self) {
+        self.pair.wait_for_catchup(MINUTE).await;
+    }
+
+    /// What a query gives on both sides.
+    #[track_caller]
+    pub fn both(&self, sql: &str, expected: &str) -> impl Future<Output = ()> {
+        let at = std::panic::Location::caller();
+        async move {
+            let seen = [self.source(sql).await, self.peer(sql).await];
+            assert_eq!(seen, [expected, expected], "source and peer: {sql} ({at})");
+        }
+    }
+
+    /// Changes applied so far: forward, reverse.
+    pub async fn applied(&self) -> [i64; 2] {
+        let sql = "SELECT changes_applied FROM pgrelay.task_status ORDER BY direction";
+        let rows = self.pair.source_client().await.query(sql, &[]).await.expect("the status");
+        [rows[0].get(0), rows[1].get(0)]
+    }
+
+    /// Waits until so many changes more have been applied than `before`.
+    pub async fn applied_since(&self, before: [i64; 2], expected: [i64; 2]) {
+        let sql = format!(
+            "SELECT string_agg((changes_applied - CASE direction WHEN 'forward' THEN {} ELSE {} END)::text, ' ' ORDER BY direction) FROM pgrelay.task_status",
+            before[0], before[1]
+        );
+        wait_for_value(&self.pair.source_client().await, &sql, &format!("{} {}", expected[0], expected[1]), MINUTE).await;
+    }
+
+    /// Records of conflicts of a table: direction, kind and resolution.
+    pub async fn recorded(&self, table: &str) -> String {
+        let sql = format!(
+            "SELECT coalesce(string_agg(concat_ws(' ', direction, kind, resolution), ', ' ORDER BY direction, detected_at), '') \
+             FROM pgrelay.conflict WHERE \"table\" = '{table}'"
+        );
+        self.source(&sql).await
+    }
+
+    pub async fn pause(&self) {
+        self.source("SELECT pgrelay.pause_task('move')").await;
+        self.pair.wait_for_state("paused", MINUTE).await;
+        self.wait_for_reverse("paused").await;
+    }
+
+    pub async fn resume(&self) {
+        self.source("SELECT pgrelay.resume_task('move')").await;
+    }
+}

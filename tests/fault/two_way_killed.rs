@@ -1,0 +1,50 @@
+//! kill -9 of the applier while both sides write: each transaction goes to the other side once, and nothing is taken for a conflict.
+
+use std::time::Duration;
+
+use pgrelay_tests::pair::DB;
+use pgrelay_tests::wait::run_for;
+use pgrelay_tests::{Pair, Seed, Writers, assert_equal};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// `proof` has no key: what is applied twice is there twice. Each side counts in rows of its own.
+const OBJECTS: &str = "
+    CREATE TABLE proof (side text, n bigint);
+    CREATE TABLE total (id int PRIMARY KEY, n bigint NOT NULL);
+    INSERT INTO total SELECT n, 0 FROM generate_series(1, 20) n;
+    CREATE SEQUENCE counter;";
+
+fn write(side: &str, first: u32) -> String {
+    format!(
+        "INSERT INTO proof VALUES ('{side}', nextval('counter')); UPDATE total SET n = n + 1 WHERE id = {first} + (random() * 9)::int"
+    )
+}
+
+#[tokio::test]
+async fn at_random_moments_each_transaction_goes_to_the_other_side_once() {
+    let mut seed = Seed::from_env();
+    let kills = if std::env::var("PGRELAY_NIGHTLY").is_ok_and(|v| v == "1") { 50 } else { 6 };
+    let mut pair = Pair::start(OBJECTS).await;
+    pair.start_task(r#"{"topology": "two_way", "keyless": "insert_only", "acknowledge_warnings": true}"#).await;
+    pair.wait_for_state("running", 2 * MINUTE).await;
+    pair.source.psql(DB, "SELECT pgrelay.wait_for_state('move', 'running', '1 min', 'reverse')").await;
+    // Sequences go one way: the peer's is its own here.
+    pair.peer.psql(DB, "CREATE SEQUENCE own").await;
+    let on_source = Writers::start(&pair.source.dsn(DB), 3, Duration::from_millis(5), &write("s", 1));
+    let on_peer = Writers::start(&pair.peer.dsn(DB), 3, Duration::from_millis(5), &write("d", 11).replace("counter", "own"));
+    for _ in 0..kills {
+        run_for(seed.between(Duration::from_millis(50), Duration::from_millis(1200))).await;
+        pair.applier.restart();
+    }
+    let committed = (on_source.stop().await, on_peer.stop().await);
+    pair.wait_for_state("running", MINUTE).await;
+    pair.source.psql(DB, "SELECT pgrelay.wait_for_state('move', 'running', '1 min', 'reverse')").await;
+    pair.wait_for_catchup(MINUTE).await;
+    pair.peer.psql(DB, "DROP SEQUENCE own").await;
+    assert_equal(&pair.source_client().await, &pair.peer_client().await).await;
+    let seen = "SELECT count(*) || ' ' || count(DISTINCT (side, n)) || ' ' || (SELECT sum(n) FROM total) FROM proof";
+    let all = committed.0 + committed.1;
+    assert_eq!(pair.source.psql(DB, seen).await, format!("{all} {all} {all}"));
+    assert_eq!(pair.source.psql(DB, "SELECT count(*) FROM pgrelay.conflict").await, "0");
+}
