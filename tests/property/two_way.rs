@@ -20,7 +20,9 @@ const TABLES: [(&str, &str); 2] = [("latest", "latest_wins"), ("priority", "sour
 /// Half of the rows are there from the beginning, the others are inserted by both sides.
 fn objects() -> String {
     let table = |(name, _)| {
-        format!("CREATE TABLE {name} (id int PRIMARY KEY, v text, n int); INSERT INTO {name} SELECT n, 'copied', 0 FROM generate_series(1, 100) n;")
+        format!(
+            "CREATE TABLE {name} (id int PRIMARY KEY, v text, n int); INSERT INTO {name} SELECT n, 'copied', 0 FROM generate_series(1, 100) n;"
+        )
     };
     TABLES.iter().copied().map(table).collect()
 }

@@ -6,7 +6,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use pgrelay_core::{Result, precheck::lacking_commit_times};
+use pgrelay_core::{Result, conflict::Direction, finding::Finding, precheck::lacking_commit_times};
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
@@ -98,6 +98,10 @@ async fn tell_lack(c: &Context, session: &mut Session) -> Result<()> {
         return Ok(());
     };
     if !session.told {
+        let lack = match c.row.direction {
+            Direction::Forward => lack,
+            Direction::Reverse => Finding { object: "source".to_owned(), ..lack },
+        };
         c.store.add_finding(c.row.id, &lack).await?;
         let event = Event::new(Level::Warning, lack.item, lack.message).object(lack.object);
         c.event(event.hint(lack.fix.unwrap_or_default())).await?;

@@ -1,6 +1,6 @@
 //! What deciding about conflicts needs.
 
-use super::{Facts, PEER, error, ok, warning};
+use super::{Facts, PEER, SOURCE, error, ok, warning};
 use crate::{
     conflict::{Policy, Rules},
     finding::Finding,
@@ -14,14 +14,23 @@ pub(super) fn track_commit_timestamp(facts: &Facts, out: &mut Vec<Finding>) {
     if !facts.options.stages.stream {
         return;
     }
-    let tracks = peer.server.track_commit_timestamp;
-    out.push(lacking_commit_times(&facts.rules, tracks).unwrap_or_else(|| {
-        ok(
-            ITEM,
-            PEER,
-            if tracks { "track_commit_timestamp is on" } else { "track_commit_timestamp is off, and the task's policies do not need it" },
-        )
-    }));
+    let mut sides = vec![(PEER, peer.server.track_commit_timestamp)];
+    // Changes of the peer meet rows there.
+    if facts.options.is_two_way() {
+        sides.push((SOURCE, facts.source.server.track_commit_timestamp));
+    }
+    for (side, tracks) in sides {
+        let message = match (tracks, facts.options.is_two_way()) {
+            (true, _) => "track_commit_timestamp is on",
+            (false, false) => "track_commit_timestamp is off, and the task's policies do not need it",
+            (false, true) => "track_commit_timestamp is off: that both sides update or delete the same row at the same time is not noticed",
+        };
+        let lacking = lacking_commit_times(&facts.rules, tracks).map(|finding| Finding { object: side.to_owned(), ..finding });
+        out.push(lacking.unwrap_or_else(|| match (tracks, facts.options.is_two_way()) {
+            (false, true) => warning(ITEM, side, message, FIX),
+            _ => ok(ITEM, side, message),
+        }));
+    }
 }
 
 /// What is wrong with a peer that does not know when and by whom its rows were written, if anything is.

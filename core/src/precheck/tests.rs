@@ -463,7 +463,9 @@ fn the_plan_gives_kinds_and_names() {
 fn two_way(change: impl FnOnce(&mut Facts)) -> impl FnOnce(&mut Facts) {
     move |facts| {
         facts.options.topology = crate::task::Topology::TwoWay;
-        let Ok(peer) = &facts.peer else { return };
+        facts.source.server.track_commit_timestamp = true;
+        let Ok(peer) = &mut facts.peer else { return };
+        peer.server.track_commit_timestamp = true;
         let (replication, rights) = (facts.source.replication.clone(), peer.rights.clone());
         facts.reverse = Some(ReverseFacts { replication, tables: vec![], rights });
         change(facts);
@@ -477,6 +479,7 @@ fn reverse(facts: &mut Facts) -> &mut ReverseFacts {
 #[test]
 fn the_reverse_direction_needs_of_each_side_what_the_other_gives() {
     nothing(two_way(|_| {}));
+    warning("track_commit_timestamp", "track_commit_timestamp = on", two_way(|f| f.source.server.track_commit_timestamp = false));
     error("reverse_wal_level", "wal_level = 'logical'", two_way(|f| reverse(f).replication.wal_level = "replica".into()));
     error("reverse_slots", "max_replication_slots = 2", two_way(|f| reverse(f).replication.max_replication_slots = 1));
     error("reverse_slots", "max_wal_senders = 2", two_way(|f| reverse(f).replication.max_wal_senders = 1));
