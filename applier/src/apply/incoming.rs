@@ -150,7 +150,10 @@ impl Applier {
             Message::Begin { final_lsn, commit_ts, xid } => {
                 self.yield_to_others().await?;
                 let transaction = Transaction { xid: self.reference.widen(xid), commit: final_lsn };
-                self.open = Some(self.begin(transaction, commit_ts));
+                // Not one that comes in blocks: for so many changes reading again is the smaller cost.
+                let mut open = self.begin(transaction, commit_ts);
+                open.is_careful |= self.careful_lately();
+                self.open = Some(open);
                 if !self.group.is_open() {
                     self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(commit_ts)));
                 }

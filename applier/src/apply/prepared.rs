@@ -20,7 +20,7 @@ use crate::{
 #[derive(Default)]
 pub struct TwoPhase {
     /// Both servers can do it.
-    able: bool,
+    pub able: bool,
     /// The slot sends transactions when they are prepared, those that were prepared before this position only when they are committed.
     /// None: it sends each when it is committed.
     since: Option<Lsn>,

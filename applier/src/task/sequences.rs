@@ -1,6 +1,7 @@
 //! Sequences follow: their positions are set on the peer, exactly as they are on the source.
 //!
-//! Those that the peer had before the task (`existing_objects = keep`) never go back: somebody has used what they gave.
+//! Those that the peer had before the task (`existing_objects = keep`), and all of a two-way task, never go back: somebody has used what
+//! they gave.
 //!
 //! They are read after the rows they numbered are on the peer, so the peer's are never behind.
 
@@ -28,9 +29,9 @@ pub struct Positions {
 impl Positions {
     /// Sets on the peer what has changed on the source since the last call.
     pub async fn follow(&mut self, source: &Client, peer: &Client, c: &Context) -> Result<()> {
-        let keeps = c.options().existing_objects == ExistingObjects::Keep;
+        let (keeps, is_two_way) = (c.options().existing_objects == ExistingObjects::Keep, c.options().is_two_way());
         let made = made(peer, &c.names.origin).await?;
-        let own = |name: &(String, String)| keeps && !made.contains(&format!("sequence {}.{}", name.0, name.1));
+        let own = |name: &(String, String)| is_two_way || (keeps && !made.contains(&format!("sequence {}.{}", name.0, name.1)));
         let names = selected(source, peer, c).await?;
         for some in names.chunks(AT_ONCE) {
             let read = some.iter().map(|(schema, name)| {

@@ -20,7 +20,7 @@ async fn every_command_in_every_state_does_what_the_table_says() {
                         "UPDATE pgrelay.task SET desired = '{desired}', desired_serial = 7;
                          INSERT INTO pgrelay.task_actual (task_id, seen_serial, state, state_since, updated_at)
                          SELECT id, {}, '{actual}', now(), now() FROM pgrelay.task
-                         ON CONFLICT (task_id) DO UPDATE SET seen_serial = EXCLUDED.seen_serial, state = EXCLUDED.state;",
+                         ON CONFLICT (task_id, direction) DO UPDATE SET seen_serial = EXCLUDED.seen_serial, state = EXCLUDED.state;",
                         if pending { 6 } else { 7 }
                     ))
                     .await

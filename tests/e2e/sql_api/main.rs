@@ -91,7 +91,7 @@ async fn set_state(client: &Client, state: &str, stage: &str) {
         .batch_execute(&format!(
             "INSERT INTO pgrelay.task_actual (task_id, seen_serial, state, state_since, stage, updated_at)
              SELECT id, desired_serial, '{state}', now(), '{stage}', now() FROM pgrelay.task
-             ON CONFLICT (task_id) DO UPDATE
+             ON CONFLICT (task_id, direction) DO UPDATE
              SET seen_serial = EXCLUDED.seen_serial, state = EXCLUDED.state, stage = EXCLUDED.stage, updated_at = now();"
         ))
         .await

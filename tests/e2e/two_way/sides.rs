@@ -1,24 +1,30 @@
 //! Two servers with a two-way task between them, and what is asked of both.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use pgrelay_tests::{Pair, pair::DB, wait::wait_for_value};
 
 pub const MINUTE: Duration = Duration::from_secs(60);
 
-/// The schema of a case: each has tables of its own in one task.
+/// A pair of servers, and how many changes have gone each way.
 pub struct Sides {
     pub pair: Pair,
+    total: Cell<[i64; 2]>,
 }
 
 impl Sides {
     /// Starts a two-way task of these objects, with options beside that, and waits until both directions run.
     pub async fn start(objects: &str, options: &str) -> Sides {
-        let sides = Sides { pair: Pair::start(objects).await };
+        let sides = Sides::of(Pair::start(objects).await);
         let more = if options.is_empty() { String::new() } else { format!(", {options}") };
         sides.pair.start_task(&format!(r#"{{"topology": "two_way", "acknowledge_warnings": true{more}}}"#)).await;
         sides.run().await;
         sides
+    }
+
+    /// Without a task so far.
+    pub fn of(pair: Pair) -> Sides {
+        Sides { pair, total: Cell::new([0, 0]) }
     }
 
     /// Waits until both directions run.
@@ -56,20 +62,13 @@ impl Sides {
         }
     }
 
-    /// Changes applied so far: forward, reverse.
-    pub async fn applied(&self) -> [i64; 2] {
-        let sql = "SELECT changes_applied FROM pgrelay.task_status ORDER BY direction";
-        let rows = self.pair.source_client().await.query(sql, &[]).await.expect("the status");
-        [rows[0].get(0), rows[1].get(0)]
-    }
-
-    /// Waits until so many changes more have been applied than `before`.
-    pub async fn applied_since(&self, before: [i64; 2], expected: [i64; 2]) {
-        let sql = format!(
-            "SELECT string_agg((changes_applied - CASE direction WHEN 'forward' THEN {} ELSE {} END)::text, ' ' ORDER BY direction) FROM pgrelay.task_status",
-            before[0], before[1]
-        );
-        wait_for_value(&self.pair.source_client().await, &sql, &format!("{} {}", expected[0], expected[1]), MINUTE).await;
+    /// So many changes more have been applied, forward and reverse: neither more nor less since the beginning.
+    pub async fn applied(&self, more: [i64; 2]) {
+        let [forward, reverse] = self.total.get();
+        self.total.set([forward + more[0], reverse + more[1]]);
+        let sql = "SELECT string_agg(changes_applied::text, ' ' ORDER BY direction) FROM pgrelay.task_status";
+        let [forward, reverse] = self.total.get();
+        wait_for_value(&self.pair.source_client().await, sql, &format!("{forward} {reverse}"), MINUTE).await;
     }
 
     /// Records of conflicts of a table: direction, kind and resolution.
