@@ -16,7 +16,9 @@ const OBJECTS: &str = "
     CREATE SEQUENCE counter;";
 
 fn write(side: &str, first: u32) -> String {
-    format!("INSERT INTO proof VALUES ('{side}', nextval('counter')); UPDATE total SET n = n + 1 WHERE id = {first} + (random() * 9)::int")
+    format!(
+        "INSERT INTO proof VALUES ('{side}', nextval('counter')); UPDATE total SET n = n + 1 WHERE id = (SELECT {first} + (random() * 9)::int)"
+    )
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ fn transaction(seed: &mut Seed, mark: &str) -> String {
 fn writers(pair: &Pair, seed: &mut Seed) -> [Writers; 2] {
     [("s", pair.source.dsn(DB)), ("d", pair.peer.dsn(DB))].map(|(side, dsn)| {
         let texts = (0..WRITERS).map(|w| (0..400).map(|n| transaction(seed, &format!("{side}{w}.{n}"))).collect()).collect();
-        Writers::start_each(&dsn, Duration::from_millis(5), texts)
+        Writers::start_each(&dsn, Duration::from_millis(25), texts)
     })
 }
 

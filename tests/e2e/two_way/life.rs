@@ -87,9 +87,7 @@ async fn a_task_gets_its_reverse_direction_once_it_runs_and_loses_it_again() {
     assert_eq!(sides.source("SELECT string_agg(id::text, ' ' ORDER BY id) FROM t WHERE id > 1003").await, "1004 1006");
     // Rows 1003, 50 and 1006: what the reverse direction wrote was not sent back.
     wait_for_value(&sides.pair.source_client().await, "SELECT changes_applied::text FROM pgrelay.task_status", "3", MINUTE).await;
-    let left = "slot pgrelay|publication pgrelay";
-    let on_source = sides.source(LEFT).await;
-    assert!(on_source.lines().all(|line| left.split('|').any(|own| line.starts_with(own))), "{on_source}");
-    let on_peer = sides.peer(LEFT).await;
-    assert!(on_peer.lines().all(|line| !line.contains("_reverse")), "{on_peer}");
+    for left in [sides.source(LEFT).await, sides.peer(LEFT).await] {
+        assert!(!left.contains("_reverse"), "{left}");
+    }
 }
