@@ -150,7 +150,10 @@ impl Resolver {
             }
             None => vec![],
         };
-        let met_others = row.iter_mut().chain(&mut colliding).map(|met| self.judge(met)).fold(false, |any, one| any || one);
+        let mut met_others = false;
+        for met in row.iter_mut().chain(&mut colliding) {
+            met_others |= self.judge(met);
+        }
         let change =
             Change { operation: incoming.operation, table: &table, direction: self.direction, committed: incoming.origin.committed };
         let met: Vec<Met> = colliding.iter().map(|row| Met { writer: row.writer }).collect();

@@ -196,9 +196,8 @@ async fn forward(
                         rows += 1;
                         crash::at(Point::Received);
                     }
-                    match payload.first() {
-                        Some(b'B' | b'c') => remember(history, payload)?,
-                        _ => {}
+                    if let Some(b'B' | b'c') = payload.first() {
+                        remember(history, payload)?;
                     }
                     bytes += payload.len();
                 }

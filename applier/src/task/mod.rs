@@ -150,8 +150,8 @@ async fn run(c: &Context, options: &Options) -> Result<Outcome> {
 
 async fn clean_once(c: &Context) -> Result<()> {
     match c.row.direction {
-        Direction::Forward => cleanup::run(c).await,
-        Direction::Reverse => reverse::remove(c).await,
+        Direction::Forward => Box::pin(cleanup::run(c)).await,
+        Direction::Reverse => Box::pin(reverse::remove(c)).await,
     }
 }
 

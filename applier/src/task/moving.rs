@@ -94,7 +94,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     crash::at(Point::PublicationMade);
     if options.is_two_way() && !c.has_come_to("stream") {
         // Its slot is older than the first row.
-        reverse::prepare_first(c, &published).await?;
+        Box::pin(reverse::prepare_first(c, &published)).await?;
     }
     let needed = start_slot::take(c, &source).await?;
     crash::at(Point::SlotMade);

@@ -37,7 +37,7 @@ use crate::{
 pub async fn prepare_first(c: &Context, tables: &[Published]) -> Result<()> {
     let reverse = c.reverse();
     let _held = c.pair.reverse.lock().await;
-    if *c.pair.prepared.borrow() { Ok(()) } else { prepare(&reverse, tables).await }
+    if *c.pair.prepared.borrow() { Ok(()) } else { Box::pin(prepare(&reverse, tables)).await }
 }
 
 /// Makes publications and slot on the peer and the position on the source, in this order; each may be there from a try that was cut off.
@@ -98,10 +98,10 @@ pub async fn run(c: &Context, options: &Options) -> Result<Outcome> {
         if let Some(error) = pipeline::reverse_precheck(c).await? {
             return Ok(Outcome::PrecheckFailed(error));
         }
-        prepare(c, &ends::published_forward(c).await?).await?;
+        Box::pin(prepare(c, &ends::published_forward(c).await?)).await?;
     }
     c.stage("stream").await?;
-    stream(c, options).await?;
+    Box::pin(stream(c, options)).await?;
     Ok(Outcome::Finished)
 }
 
@@ -142,10 +142,11 @@ async fn stream(c: &Context, options: &Options) -> Result<()> {
     c.progress().set_schema_done();
     let (no_copies, hear) = mpsc::channel(1);
     let reading = moving::reading(c, options).await?;
+    let streaming = Box::pin(moving::stream(reading, applier, hear));
     let mut parts = JoinSet::new();
     parts.spawn(async move {
         let _open = no_copies;
-        moving::stream(reading, applier, hear).await
+        streaming.await
     });
     let reporting = reporter::run(c, Some(c.pair.streams.subscribe()));
     moving::until_one_ends(parts, Box::pin(reporting)).await
@@ -174,7 +175,7 @@ pub async fn remove(c: &Context) -> Result<()> {
     cleanup::end_sessions(&peer, &c.names.origin).await?;
     conflicts::carry(c, &peer).await?;
     ends::wait_for_forward(c, &peer).await?;
-    cleanup::clean_peer(&mut peer, &c.names.origin).await?;
+    Box::pin(cleanup::clean_peer(&mut peer, &c.names.origin)).await?;
     crash::at(Point::ReverseRemoved);
     c.store.forget_reverse(c.row.id).await
 }

@@ -81,7 +81,7 @@ async fn edits_in_turn(sides: &Sides) {
     let last = rounds - 1;
     sides.both("SELECT v FROM one", &format!("s{last} d{last}")).await;
     sides.applied([rounds, rounds]).await;
-    assert_eq!(sides.recorded("one").await, "");
+    sides.recorded("one", "").await;
 }
 
 async fn deleted_on_both_sides(sides: &Sides) {
@@ -92,7 +92,7 @@ async fn deleted_on_both_sides(sides: &Sides) {
     sides.run().await;
     sides.wait().await;
     sides.both("SELECT count(*) FROM plain WHERE id = 1000", "0").await;
-    assert_eq!(sides.recorded("plain").await, "forward delete_missing ignored, reverse delete_missing ignored");
+    sides.recorded("plain", "forward delete_missing ignored, reverse delete_missing ignored").await;
 }
 
 async fn fifty_tables_on_each_side(sides: &Sides) {
@@ -160,7 +160,7 @@ async fn large_transactions(sides: &Sides) {
     sides.peer("UPDATE large SET v = 'mine' WHERE id = 5").await;
     sides.wait().await;
     sides.applied([0, 1]).await;
-    assert_eq!(sides.recorded("large").await, "");
+    sides.recorded("large", "").await;
     assert_eq!(sides.pair.source.psql(DB, "SELECT v FROM large WHERE id = 5").await, "mine");
 }
 

@@ -71,13 +71,13 @@ impl Sides {
         wait_for_value(&self.pair.source_client().await, sql, &format!("{forward} {reverse}"), MINUTE).await;
     }
 
-    /// Records of conflicts of a table: direction, kind and resolution.
-    pub async fn recorded(&self, table: &str) -> String {
+    /// Waits until just these conflicts of a table are recorded: direction, kind and resolution.
+    pub async fn recorded(&self, table: &str, expected: &str) {
         let sql = format!(
             "SELECT coalesce(string_agg(concat_ws(' ', direction, kind, resolution), ', ' ORDER BY direction, detected_at), '') \
              FROM pgrelay.conflict WHERE \"table\" = '{table}'"
         );
-        self.source(&sql).await
+        wait_for_value(&self.pair.source_client().await, &sql, expected, MINUTE).await;
     }
 
     pub async fn pause(&self) {
