@@ -65,8 +65,15 @@ fn points(prefixes: &[&str]) -> Vec<Point> {
 }
 
 /// The tests below, by what the points they take begin with.
-const TESTED: [&[&str]; 7] =
-    [&["schema.", "slot."], &["copy."], &["waiting.", "one_position.", "clean."], &["stream."], &["large."], &["two_phase."], &["reverse."]];
+const TESTED: [&[&str]; 7] = [
+    &["schema.", "slot."],
+    &["copy."],
+    &["waiting.", "one_position.", "clean."],
+    &["stream."],
+    &["large."],
+    &["two_phase."],
+    &["reverse."],
+];
 
 /// The applier may come by a point several times before it matters: at which of so many it ends.
 fn most(point: Point) -> u64 {

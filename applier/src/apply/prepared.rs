@@ -231,7 +231,7 @@ impl Applier {
     async fn move_with(&mut self, sql: String, ts: i64) -> Result<()> {
         let position = self.position;
         self.session.begin(&task_row()).await?;
-        for sql in [sql, standing::move_position(&self.setting.origin, position)] {
+        for sql in [sql, standing::move_position(&self.setting.origin, position, self.resolver.sight.seen())] {
             self.session.run(sql, Operation::Other, &task_row()).await?;
         }
         self.session.commit(position, ts).await?;

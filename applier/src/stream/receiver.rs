@@ -105,14 +105,7 @@ pub enum Mode {
 /// Starts streaming from a position, or from the slot's confirmed one where that is later.
 ///
 /// `messages`: with logical messages, without which a transaction that holds nothing else is not sent.
-pub async fn start(
-    source: &Endpoint,
-    names: &Names,
-    application_name: &str,
-    mode: Mode,
-    from: Lsn,
-    messages: bool,
-) -> Result<Stream> {
+pub async fn start(source: &Endpoint, names: &Names, application_name: &str, mode: Mode, from: Lsn, messages: bool) -> Result<Stream> {
     let began = Instant::now();
     loop {
         let mut connection = Connection::connect(source, application_name, &[]).await?;
