@@ -37,7 +37,7 @@ pub async fn undo(c: &Context, record: i64) -> Result<()> {
     };
     let endpoint = match overwritten.direction {
         Direction::Forward => c.peer_endpoint().await?,
-        Direction::Reverse => c.source.clone(),
+        Direction::Reverse => c.source_endpoint().await?,
     };
     let name = format!("{key} undo");
     let settings = [("application_name", name.as_str()), ("session_replication_role", "replica"), ("synchronous_commit", "on")];
