@@ -71,9 +71,9 @@ async fn edits_in_turn_are_none(sides: &Sides) {
         sides.wait().await;
     }
     sides.both("SELECT v FROM priority WHERE id = 1", "s4 d4").await;
-    let once =
-        "forward update_origin_differs overwritten, forward update_origin_differs overwritten, reverse update_origin_differs ignored";
-    sides.recorded("priority", once).await;
+    let differs = "update_origin_differs";
+    let once = format!("forward {differs} applied, forward {differs} applied, reverse {differs} ignored, reverse {differs} ignored");
+    sides.recorded("priority", &once).await;
 }
 
 /// The forward direction stops, the reverse one goes on; each is told on its own.
