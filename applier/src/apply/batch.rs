@@ -1,8 +1,9 @@
 //! What of the peer's open transaction is gathered, and what it takes to do it again row by row.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use pgrelay_core::name::TableName;
 
 use super::{bulk, relation::Relation};

@@ -116,7 +116,7 @@ impl Applier {
         if self.careful_targets.get(&relation.oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
             // Whoever wrote a row: that is looked at before.
             let kept = self.setting.kept.contains(relation.table.as_ref());
-            let target = Target::new(self.session.client(), relation.clone(), self.setting.exact, kept, Notices::None).await?;
+            let target = Target::new(&mut self.session, relation.clone(), self.setting.exact, kept, Notices::None).await?;
             self.careful_targets.insert(relation.oid, target);
         }
         let target = self.careful_targets.get_mut(&relation.oid).ok_or_else(outside)?;

@@ -1,21 +1,19 @@
 //! The peer's transaction that is being filled: one source transaction, or several while there is a backlog.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use foldhash::HashMap;
 use pgrelay_core::{Lsn, name::TableName};
 use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::session::Operation;
-use crate::conflict::deferrable::NewRows;
+use crate::{conflict::deferrable::NewRows, stream::receiver::is_late};
 
 /// Changes after which the next end of a source transaction is committed.
 const ENOUGH: i64 = 10_000;
 
 /// The same by time: what a limit of the stream lets through shows on the peer soon, and not a group at a time.
 const LONG_ENOUGH: Duration = Duration::from_millis(200);
-
-/// A transaction that the source sends so long after its commit is part of a backlog.
-const LATE_MICROS: i64 = 100_000;
 
 /// What is in it so far.
 #[derive(Default)]
@@ -76,7 +74,7 @@ impl Group {
 
     /// A source transaction ends, which the source has sent at `sent`. Both times are by the source's clock.
     pub fn transaction(&mut self, end: Lsn, commit_ts: i64, sent: i64) {
-        self.late = sent.saturating_sub(commit_ts) > LATE_MICROS;
+        self.late = is_late(sent, commit_ts);
         self.end = end;
         self.commit_ts = commit_ts;
         self.transactions += 1;
@@ -119,9 +117,9 @@ mod tests {
         let gate = std::sync::Arc::new(tokio::sync::Mutex::new(()));
         let mut group = Group::default();
         group.open(gate.clone().try_lock_owned().expect("free"));
-        group.transaction(Lsn(8), 1_000_000, 1_000_000 + LATE_MICROS);
+        group.transaction(Lsn(8), 1_000_000, 1_100_000);
         assert!(!group.may_wait(), "it was sent at once");
-        group.transaction(Lsn(16), 1_000_000, 1_000_001 + LATE_MICROS);
+        group.transaction(Lsn(16), 1_000_000, 1_100_001);
         assert!(group.may_wait());
         group.transaction(Lsn(24), 1_000_000, 0);
         assert!(!group.may_wait(), "a source whose clock goes back has no backlog by it");

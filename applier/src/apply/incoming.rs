@@ -22,7 +22,7 @@ use crate::{
 const SNAPSHOT_PERIOD: Duration = Duration::from_millis(300);
 
 /// A group that may wait for more is committed when nothing comes for so long.
-const QUIET: Duration = Duration::from_millis(10);
+const QUIET: Duration = Duration::from_millis(30);
 
 impl Applier {
     /// Applies what comes until the stream must be read again; `mode` is how it is read now.
@@ -182,7 +182,7 @@ impl Applier {
             }
             Message::Origin { commit_lsn, name } => self.origin(commit_lsn, name),
             Message::Type { .. } | Message::LogicalMessage { .. } => {}
-            _ => self.change(&payload).await?,
+            change => self.change(change, &payload).await?,
         }
         Ok(())
     }

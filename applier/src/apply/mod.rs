@@ -174,7 +174,7 @@ pub struct Applier {
     careful_targets: HashMap<u32, Target>,
     /// None once the task stands at one position.
     tables: Option<Tables>,
-    known: HashMap<TableName, u32>,
+    known: foldhash::HashMap<TableName, u32>,
     reference: Snapshot,
     open: Option<Open>,
     streamed: Streamed,

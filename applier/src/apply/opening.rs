@@ -95,7 +95,7 @@ impl Applier {
             targets: HashMap::new(),
             careful_targets: HashMap::new(),
             tables: (!one_position).then_some(tables),
-            known,
+            known: known.into_iter().collect(),
             reference,
             open: None,
             streamed: Streamed::default(),

@@ -8,7 +8,8 @@ use pgrelay_core::{
     name::{TableName, quote_qualified},
 };
 use serde::{Deserialize, Deserializer};
-use tokio_postgres::Client;
+use tokio::sync::OnceCell;
+use tokio_postgres::{Client, Statement};
 
 use crate::pg::server_error;
 
@@ -100,15 +101,15 @@ pub struct PeerTable {
 }
 
 impl PeerTable {
-    /// Reads it from the peer's catalogs.
+    /// Reads it from the peer's catalogs. `query`: what has been prepared for that on this connection, since to plan it takes ten times
+    /// as long as to run it.
     ///
     /// Errors: `ShapeChanged` when there is no such table.
-    pub async fn read(peer: &Client, table: &TableName) -> Result<PeerTable> {
-        let sql = include_str!("../../../sql/query/apply/peer_table.sql");
-        let row = peer
-            .query_opt(sql, &[&table.schema, &table.name])
-            .await
-            .map_err(|e| server_error(e, "read the shape of a table of the peer"))?;
+    pub async fn read(peer: &Client, query: &OnceCell<Statement>, table: &TableName) -> Result<PeerTable> {
+        let failed = |e| server_error(e, "read the shape of a table of the peer");
+        let prepare = || peer.prepare(include_str!("../../../sql/query/apply/peer_table.sql"));
+        let query = query.get_or_try_init(prepare).await.map_err(failed)?;
+        let row = peer.query_opt(query, &[&table.schema, &table.name]).await.map_err(failed)?;
         let Some(row) = row else {
             return Err(Error::new(Kind::ShapeChanged, format!("table \"{table}\" does not exist on the peer"))
                 .object(table.to_string())

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use pgrelay_core::{Error, Result, error::Kind, name::TableName};
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Statement;
 
 use super::{
     bulk,
@@ -85,8 +85,8 @@ impl Target {
     /// a change of a row that a session of the peer's own wrote last is a conflict to look at.
     ///
     /// Errors: `ShapeChanged`, naming table and column, when the peer's table is not what the stream brings rows for.
-    pub async fn new(peer: &Client, relation: Arc<Relation>, exact: bool, kept: bool, notices_others: Notices) -> Result<Target> {
-        let peer = PeerTable { notices_others, ..PeerTable::read(peer, &relation.table).await? };
+    pub async fn new(session: &mut Session, relation: Arc<Relation>, exact: bool, kept: bool, notices_others: Notices) -> Result<Target> {
+        let peer = PeerTable { notices_others, ..session.shape_of(&relation.table).await? };
         compare(&relation, &peer, exact && !kept)?;
         let locate = locate(&relation, &peer);
         let names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();

@@ -1,7 +1,8 @@
 //! The relations as the stream has described them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use foldhash::HashMap;
 use pgrelay_core::{Error, Result, error::Kind, name::TableName};
 
 use super::relation::{Relation, RelationColumn};

@@ -21,8 +21,8 @@ use crate::pg::pgoutput::{self, Message, Tuple};
 
 impl Applier {
     /// A change of a transaction, of one row or of many.
-    pub(super) async fn change(&mut self, payload: &Bytes) -> Result<()> {
-        match pgoutput::decode(payload, false)? {
+    pub(super) async fn change(&mut self, message: Message<'_>, payload: &Bytes) -> Result<()> {
+        match message {
             Message::Insert { relation: oid, new, .. } => self.row(oid, None, Some(new), payload).await,
             Message::Update { relation: oid, old, new, .. } => self.row(oid, old.map(|(_, old)| old), Some(new), payload).await,
             Message::Delete { relation: oid, old, .. } => self.row(oid, Some(old), None, payload).await,
@@ -83,7 +83,7 @@ impl Applier {
             (None, true) => Notices::All,
             (Some(_), true) => Notices::Unseen,
         };
-        Target::new(self.session.client(), relation.clone(), self.setting.exact, kept, notices_others).await
+        Target::new(&mut self.session, relation.clone(), self.setting.exact, kept, notices_others).await
     }
 
     pub(super) async fn target(&mut self, relation: &Arc<Relation>) -> Result<&mut Target> {

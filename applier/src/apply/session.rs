@@ -15,7 +15,7 @@ use pgrelay_core::{
     error::Kind,
     name::{TableName, quote_ident, quote_literal},
 };
-use tokio::task::JoinSet;
+use tokio::{sync::OnceCell, task::JoinSet};
 use tokio_postgres::{
     Client, Statement,
     error::SqlState,
@@ -136,6 +136,8 @@ pub struct Session {
     client: Arc<Client>,
     /// Marks a transaction; none where the role may not use origins.
     setup: Option<Statement>,
+    /// Reads the shape of a table.
+    shapes: OnceCell<Statement>,
     in_flight: VecDeque<InFlight>,
     bytes: usize,
     suppressed: u64,
@@ -168,6 +170,7 @@ impl Session {
         Ok(Session {
             client: Arc::new(client),
             setup,
+            shapes: OnceCell::new(),
             in_flight: VecDeque::new(),
             bytes: 0,
             suppressed: 0,
@@ -180,6 +183,13 @@ impl Session {
     /// Whether what it writes is marked as the task's.
     pub fn is_marked(&self) -> bool {
         self.setup.is_some()
+    }
+
+    /// Reads the shape of a table of the peer.
+    ///
+    /// Errors: `ShapeChanged` when there is no such table.
+    pub async fn shape_of(&mut self, table: &TableName) -> Result<PeerTable> {
+        PeerTable::read(&self.client, &self.shapes, table).await
     }
 
     /// The connection, for reading the catalogs and preparing.

@@ -1,6 +1,6 @@
 //! What stands on the peer of a task: the only thing that decides where to go on.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::BuildHasher};
 
 use pgrelay_core::{
     Error, Lsn, Result,
@@ -115,7 +115,7 @@ pub async fn start_over(peer: &Endpoint, key: &str, table: &TableName) -> Result
 /// Whether a table found under a name is the one that the task knows by it.
 ///
 /// Errors: `ShapeChanged` when it was renamed, made again, or came later.
-pub fn same_table(known: &HashMap<TableName, u32>, table: &TableName, oid: u32) -> Result<()> {
+pub fn same_table(known: &HashMap<TableName, u32, impl BuildHasher>, table: &TableName, oid: u32) -> Result<()> {
     let changed = |message: String| Error::new(Kind::ShapeChanged, message).object(table.to_string());
     match known.get(table) {
         Some(own) if *own == oid => Ok(()),

@@ -8,7 +8,6 @@ use pgrelay_core::{Result, name::TableName};
 use super::{
     Applier,
     batch::Kept,
-    peer_table::PeerTable,
     relation::{Relation, Target},
     session::Operation,
     statement,
@@ -93,7 +92,7 @@ impl Applier {
             let known = self.targets.values().find(|t| t.relation.table == *table).map(|t| t.peer().acts_as.clone());
             owners.push(match known {
                 Some(owner) => owner,
-                None => PeerTable::read(self.session.client(), table).await?.acts_as,
+                None => self.session.shape_of(table).await?.acts_as,
             });
         }
         owners.dedup();

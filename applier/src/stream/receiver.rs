@@ -3,13 +3,16 @@
 //! Frames go to the applier through a bounded queue, as many at once as have arrived. When the queue is full nothing more is read, so
 //! the source slows down and memory stays bounded, but the status still goes out: the source never gives the connection up as dead.
 //! The status confirms only what the applier says the peer has flushed.
+//!
+//! It has a thread of its own, so that it can rest between two reads of a backlog: the source sends each message by itself, and a
+//! thread that waits for them is woken for each, which costs the sender more than to decode it. One that sleeps is not.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use pgrelay_core::{Lsn, Result, task::Names};
+use pgrelay_core::{Error, Lsn, Result, error::Kind, task::Names};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior},
 };
 
@@ -29,10 +32,16 @@ use crate::{
 const QUEUE: usize = 1024;
 
 /// Frames of one delivery at most: enough that handing over does not count.
-const TOGETHER: usize = 256;
+const TOGETHER: usize = 1024;
 
 /// Bytes from which on a delivery goes without waiting for more frames.
 const TOGETHER_BYTES: usize = 128 << 10;
+
+/// For how long the reader of a backlog rests when little has come. Nobody sees the moment.
+const REST: Duration = Duration::from_millis(1);
+
+/// What is little, in bytes: the buffers between server and reader hold many times as much.
+const LITTLE: usize = 16 << 10;
 
 /// Bytes in the queue at most; what is larger passes alone.
 const QUEUE_BYTES: usize = 32 << 20;
@@ -43,6 +52,14 @@ const STATUS_PERIOD: Duration = Duration::from_millis(100);
 /// The source hears from us at least this often, well below the smallest sensible `wal_sender_timeout`.
 const SILENCE_AT_MOST: Duration = Duration::from_secs(1);
 
+/// A transaction that the source sends so long after its commit is part of a backlog; microseconds.
+const LATE_MICROS: i64 = 100_000;
+
+/// Whether what was sent at `sent` and committed at `commit_ts` is part of a backlog; both by the source's clock, in microseconds.
+pub fn is_late(sent: i64, commit_ts: i64) -> bool {
+    sent.saturating_sub(commit_ts) > LATE_MICROS
+}
+
 /// Frames, and their share of the queue until the last of them is taken.
 struct Queued {
     frames: std::vec::IntoIter<Frame>,
@@ -50,7 +67,7 @@ struct Queued {
 }
 
 /// The receiver's end of the queue.
-pub struct Deliver {
+struct Deliver {
     queue: mpsc::Sender<Queued>,
     room: Arc<Semaphore>,
 }
@@ -102,10 +119,77 @@ pub enum Mode {
     },
 }
 
-/// Starts streaming from a position, or from the slot's confirmed one where that is later.
-///
-/// `messages`: with logical messages, without which a transaction that holds nothing else is not sent.
-pub async fn start(source: &Endpoint, names: &Names, application_name: &str, mode: Mode, from: Lsn, messages: bool) -> Result<Stream> {
+/// What is to be read.
+pub struct Request {
+    /// The server.
+    pub source: Endpoint,
+    /// The slot and the publications.
+    pub names: Names,
+    /// Of the connection.
+    pub application_name: String,
+    /// What of the transactions is sent.
+    pub mode: Mode,
+    /// From here on, or from the slot's confirmed position where that is later.
+    pub from: Lsn,
+    /// With logical messages, without which a transaction that holds nothing else is not sent.
+    pub messages: bool,
+}
+
+/// A stream that is being read. Dropped together with the `Frames`, it is ended in order.
+pub struct Receiving {
+    ended: oneshot::Receiver<Result<()>>,
+}
+
+impl Receiving {
+    /// Streams on a thread of its own until the connection ends, which is an error, or the `Frames` go away, which is not.
+    ///
+    /// What it reads of commits is written to `history`.
+    pub async fn start(
+        request: Request,
+        confirmed: watch::Receiver<Lsn>,
+        progress: Arc<Progress>,
+        history: Arc<History>,
+    ) -> Result<(Receiving, Frames)> {
+        let (deliver, frames) = queue();
+        let (starting, started) = oneshot::channel();
+        let (ending, ended) = oneshot::channel();
+        let read = async move {
+            let stream = tokio::select! {
+                stream = start(&request) => stream,
+                _ = deliver.queue.closed() => return,
+            };
+            let stream = match stream {
+                Ok(stream) => stream,
+                Err(error) => return drop(starting.send(Err(error))),
+            };
+            let _ = starting.send(Ok(()));
+            let failed = receive(stream, &deliver, confirmed, progress, &history).await;
+            // Before the applier hears that there are no more frames.
+            let _ = ending.send(failed);
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let spawned = runtime
+            .and_then(|runtime| std::thread::Builder::new().name("receiver".to_owned()).spawn(move || runtime.block_on(read)).map(drop));
+        spawned.map_err(|e| Error::new(Kind::InsufficientResources, "cannot start a thread that reads the stream").caused_by(e))?;
+        let gone = |_| Error::new(Kind::Internal, "the thread that reads the stream has ended by itself");
+        started.await.map_err(gone)??;
+        Ok((Receiving { ended }, frames))
+    }
+
+    /// Waits until the stream has ended; the `Frames` are gone.
+    pub async fn end(self) {
+        let _ = self.ended.await;
+    }
+
+    /// Why it has ended, if it has by an error.
+    pub fn error(&mut self) -> Option<Error> {
+        self.ended.try_recv().ok().and_then(Result::err)
+    }
+}
+
+async fn start(request: &Request) -> Result<Stream> {
+    let Request { source, names, application_name, .. } = request;
+    let &Request { mode, from, messages, .. } = request;
     let began = Instant::now();
     loop {
         let mut connection = Connection::connect(source, application_name, &[]).await?;
@@ -139,22 +223,19 @@ const IN_USE: &str = "55006";
 const IN_USE_AT_MOST: Duration = Duration::from_secs(10);
 
 /// The queue between receiver and applier.
-pub fn queue() -> (Deliver, Frames) {
+fn queue() -> (Deliver, Frames) {
     let (send, receive) = mpsc::channel(QUEUE);
     (Deliver { queue: send, room: Arc::new(Semaphore::new(QUEUE_BYTES)) }, Frames { queue: receive, now: None })
 }
 
-/// Reads until the connection ends, which is an error, or the applier goes away, which is not: then the stream is ended in order.
-///
-/// What it reads of commits is written to `history`.
-pub async fn receive(
+async fn receive(
     mut stream: Stream,
-    deliver: Deliver,
+    deliver: &Deliver,
     confirmed: watch::Receiver<Lsn>,
     progress: Arc<Progress>,
-    history: Arc<History>,
+    history: &History,
 ) -> Result<()> {
-    forward(&mut stream, &deliver, confirmed, progress, &history).await?;
+    forward(&mut stream, deliver, confirmed, progress, history).await?;
     // One that the source is too busy to end is ended by whoever reads the slot next.
     let _ = stream.close().await;
     Ok(())
@@ -170,6 +251,7 @@ async fn forward(
     let mut period = tokio::time::interval(STATUS_PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut status = Status { confirmed, received: Lsn(0), told: (Lsn(0), Lsn(0)), at: Instant::now() };
+    let mut late = false;
     loop {
         let first = tokio::select! {
             frame = stream.next() => frame?,
@@ -183,8 +265,9 @@ async fn forward(
         let (mut next, mut failed) = (Some(first), None);
         while let Some(frame) = next {
             match &frame {
-                Frame::Data { wal_start, payload, .. } => {
+                Frame::Data { wal_start, payload, sent, .. } => {
                     status.received = status.received.max(*wal_start);
+                    late = pgoutput::begins_at(payload).map_or(late, |commit_ts| is_late(*sent, commit_ts));
                     if pgoutput::is_row(payload) {
                         rows += 1;
                         crash::at(Point::Received);
@@ -222,6 +305,9 @@ async fn forward(
         // What came before it is delivered.
         if let Some(error) = failed {
             return Err(error);
+        }
+        if late && bytes < LITTLE {
+            std::thread::sleep(REST);
         }
     }
 }

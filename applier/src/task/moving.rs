@@ -31,7 +31,8 @@ use crate::{
     store::{Event, Level},
     stream::{
         publication::{self, SourceTable},
-        receiver, slot,
+        receiver::{Receiving, Request},
+        slot,
     },
 };
 
@@ -220,21 +221,20 @@ pub async fn stream(reading: Reading, mut applier: Applier, mut copies: mpsc::Re
         progress.begin_stream();
         let mode = applier.mode();
         let from = applier.begin_at(mode).await?;
-        let connection = receiver::start(&source, &names, &application_name, mode, from, messages).await?;
+        let request =
+            Request { source: source.clone(), names: names.clone(), application_name: application_name.clone(), mode, from, messages };
+        let starting = Receiving::start(request, applier.confirmations(), progress.clone(), history.clone());
+        let (mut receiving, mut frames) = starting.await?;
         tracing::debug!(?mode, "reading the stream");
-        let (send, mut frames) = receiver::queue();
-        let mut receiving = JoinSet::new();
-        receiving.spawn(receiver::receive(connection, send, applier.confirmations(), progress.clone(), history.clone()));
         match applier.run(mode, &mut frames, &mut copies).await {
             Ok(End::Rewind) => {
                 drop(frames);
                 // It has told what it had to by ending the stream.
-                while receiving.join_next().await.is_some() {}
+                receiving.end().await;
             }
             Err(error) => {
                 // When the receiver has ended, its error is the cause of the applier's.
-                let cause = receiving.try_join_next().and_then(|ended| ended.ok()).and_then(Result::err);
-                return Err(cause.unwrap_or(error));
+                return Err(receiving.error().unwrap_or(error));
             }
         }
     }

@@ -8,6 +8,7 @@ use pgrelay_core::{
     error::Kind,
     name::{TableName, quote_ident},
 };
+use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Transaction};
 
 use super::context::Context;
@@ -70,7 +71,7 @@ async fn take_origin(client: &Client, origin: &str) -> Result<bool> {
 async fn put_back(client: &mut Client, record: i64, overwritten: &Overwritten) -> Result<()> {
     let table = &overwritten.table;
     let failed = |e| server_error(e, &format!("put rows of table \"{table}\" back")).object(table.to_string());
-    let peer = PeerTable::read(client, table).await?;
+    let peer = PeerTable::read(client, &OnceCell::new(), table).await?;
     let transaction = client.transaction().await.map_err(failed)?;
     if let Some(owner) = &peer.acts_as {
         transaction.batch_execute(&format!("SET LOCAL ROLE {}", quote_ident(owner))).await.map_err(failed)?;

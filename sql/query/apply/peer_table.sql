@@ -57,16 +57,21 @@ SELECT pg_catalog.json_build_object(
             'columns', (
                 SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
                     'name', a.attname,
-                    'operator_schema', opn.nspname,
+                    'operator_schema', o.operator_schema,
                     'deterministic', coalesce((SELECT l.collisdeterministic FROM pg_catalog.pg_collation l WHERE l.oid = i.indcollation[k.n - 1]), true),
-                    'operator', op.oprname) ORDER BY k.n)
+                    'operator', o.operator) ORDER BY k.n)
                 FROM pg_catalog.generate_series(1, i.indnkeyatts::integer) AS k (n)
                 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[k.n - 1]
-                JOIN pg_catalog.pg_opclass oc ON oc.oid = i.indclass[k.n - 1]
-                JOIN pg_catalog.pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3
-                    AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
-                JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr
-                JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace)
+                -- By itself: among all the rest the planner may join every operator class with every operator.
+                CROSS JOIN LATERAL (
+                    SELECT op.oprname AS operator, opn.nspname AS operator_schema
+                    FROM pg_catalog.pg_opclass oc
+                    JOIN pg_catalog.pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3
+                        AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
+                    JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr
+                    JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace
+                    WHERE oc.oid = i.indclass[k.n - 1]
+                    OFFSET 0) AS o)
             ) ORDER BY i.indisprimary DESC, i.indexrelid), '[]')
         FROM pg_catalog.pg_index i
         JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid

@@ -12,9 +12,8 @@
 //! What has no place in the table cannot come from a source that the peer is equal to; applying it row by row tells what is
 //! wrong.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
+use indexmap::{IndexMap, map::Entry};
 
 /// A value of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +50,7 @@ pub enum Net {
 /// The changes of one table.
 #[derive(Debug, Default)]
 pub struct Changes {
-    at: HashMap<Key, usize>,
-    rows: Vec<(Key, Net)>,
+    rows: IndexMap<Key, Net, foldhash::fast::RandomState>,
 }
 
 /// The change does not fit to those before.
@@ -60,65 +58,58 @@ pub struct Changes {
 pub struct Unfit;
 
 impl Changes {
-    fn get(&self, key: &Key) -> Option<&Net> {
-        self.at.get(key).map(|at| &self.rows[*at].1)
-    }
-
-    fn set(&mut self, key: Key, net: Net) {
-        match self.at.get(&key) {
-            Some(at) => self.rows[*at].1 = net,
-            None => {
-                self.at.insert(key.clone(), self.rows.len());
-                self.rows.push((key, net));
-            }
-        }
-    }
-
     /// A new row.
     pub fn insert(&mut self, key: Key, row: Row) -> Result<(), Unfit> {
-        let net = match self.get(&key) {
-            None | Some(Net::NeverWas) => Net::Insert(row),
-            Some(Net::Delete) => Net::Replace(row),
-            Some(_) => return Err(Unfit),
-        };
-        self.set(key, net);
+        match self.rows.entry(key) {
+            Entry::Vacant(none) => drop(none.insert(Net::Insert(row))),
+            Entry::Occupied(mut before) => {
+                let net = match before.get() {
+                    Net::NeverWas => Net::Insert(row),
+                    Net::Delete => Net::Replace(row),
+                    _ => return Err(Unfit),
+                };
+                before.insert(net);
+            }
+        }
         Ok(())
     }
 
     /// New values of a row; its key stays.
     pub fn update(&mut self, key: Key, row: Row) -> Result<(), Unfit> {
-        let Some(&at) = self.at.get(&key) else {
-            self.set(key, Net::Update(row));
-            return Ok(());
-        };
-        match &mut self.rows[at].1 {
-            Net::Insert(before) | Net::Update(before) | Net::Replace(before) => {
-                merge(before, row);
-                Ok(())
-            }
-            Net::Delete | Net::NeverWas => Err(Unfit),
+        match self.rows.entry(key) {
+            Entry::Vacant(none) => drop(none.insert(Net::Update(row))),
+            Entry::Occupied(before) => match before.into_mut() {
+                Net::Insert(before) | Net::Update(before) | Net::Replace(before) => merge(before, row),
+                Net::Delete | Net::NeverWas => return Err(Unfit),
+            },
         }
+        Ok(())
     }
 
     /// A row goes.
     pub fn delete(&mut self, key: Key) -> Result<(), Unfit> {
-        let net = match self.get(&key) {
-            None | Some(Net::Update(_) | Net::Replace(_)) => Net::Delete,
-            Some(Net::Insert(_)) => Net::NeverWas,
-            Some(Net::Delete | Net::NeverWas) => return Err(Unfit),
-        };
-        self.set(key, net);
+        match self.rows.entry(key) {
+            Entry::Vacant(none) => drop(none.insert(Net::Delete)),
+            Entry::Occupied(mut before) => {
+                let net = match before.get() {
+                    Net::Update(_) | Net::Replace(_) => Net::Delete,
+                    Net::Insert(_) => Net::NeverWas,
+                    Net::Delete | Net::NeverWas => return Err(Unfit),
+                };
+                before.insert(net);
+            }
+        }
         Ok(())
     }
 
     /// A row gets another key.
     pub fn rekey(&mut self, old: Key, new: Key, row: Row) -> Result<(), Unfit> {
-        let known = match self.get(&old) {
+        let known = match self.rows.get(&old) {
             Some(Net::Insert(before) | Net::Replace(before)) => Some(before.clone()),
             None | Some(Net::Update(_)) => None,
             Some(Net::Delete | Net::NeverWas) => return Err(Unfit),
         };
-        if !matches!(self.get(&new), None | Some(Net::NeverWas | Net::Delete)) {
+        if !matches!(self.rows.get(&new), None | Some(Net::NeverWas | Net::Delete)) {
             return Err(Unfit);
         }
         let whole = match known {

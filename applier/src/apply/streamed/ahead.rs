@@ -11,7 +11,10 @@ use super::{
     super::{Applier, relations::Described, tables::Transaction},
     Ahead, PATIENCE, Relations,
 };
-use crate::crash::{self, Point};
+use crate::{
+    crash::{self, Point},
+    pg::pgoutput,
+};
 
 /// The commit of a transaction that has none yet lies behind everything.
 const NOT_YET: Lsn = Lsn(u64::MAX);
@@ -55,7 +58,10 @@ impl Applier {
         let Some(ahead) = self.streamed.ahead.as_mut().filter(|ahead| ahead.xid == xid) else { return Ok(()) };
         std::mem::swap(&mut self.relations, &mut ahead.relations);
         self.open = Some(self.begin(Transaction { xid: self.reference.widen(xid), commit: NOT_YET }, 0));
-        let done = self.change(change).await;
+        let done = match pgoutput::decode(change, false) {
+            Ok(message) => self.change(message, change).await,
+            Err(malformed) => Err(malformed),
+        };
         self.open = None;
         if let Some(ahead) = &mut self.streamed.ahead {
             std::mem::swap(&mut self.relations, &mut ahead.relations);

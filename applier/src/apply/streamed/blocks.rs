@@ -177,7 +177,7 @@ impl Applier {
             if kept.payload.first() == Some(&DESCRIPTION) {
                 self.relations.set(numbered(&described, &kept.payload)?);
             } else if !aborted.contains(&kept.xid) {
-                self.change(&kept.payload).await?;
+                self.change(pgoutput::decode(&kept.payload, false)?, &kept.payload).await?;
             } else if pgoutput::is_row(&kept.payload) {
                 self.setting.progress.settled_rows(1);
             }
