@@ -56,6 +56,7 @@ impl Sides {
             options: self.options.clone(),
             rules,
             lineage: Some(lineage),
+            interleaved: Default::default(),
             reverse: None,
             plan: self.plan.clone(),
         }

@@ -112,6 +112,7 @@ impl Applier {
     ) -> Result<Operation> {
         let Careful { of: origin, number, rules } = careful;
         let is_skipped = self.is_skipped(origin.commit);
+        self.group.is_careful = true;
         self.session.settle().await?;
         if self.careful_targets.get(&relation.oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
             // Whoever wrote a row: that is looked at before.

@@ -46,6 +46,8 @@ impl Applier {
         }
         self.send_gathered().await?;
         self.test_new_rows().await?;
+        self.test_brought_back().await?;
+        self.remember_deletions().await?;
         crash::at(Point::ChangesSent);
         let committed = self.commit_position().await;
         if committed.is_err() {
@@ -61,6 +63,9 @@ impl Applier {
 
     pub(super) async fn commit_position(&mut self) -> Result<()> {
         self.session.act_as(None, &task_row()).await?;
+        if self.tables.is_none() {
+            self.forget_deletions().await?;
+        }
         let (key, end) = (&self.setting.origin, self.group.end);
         match &mut self.tables {
             Some(tables) => {

@@ -28,7 +28,7 @@ impl Applier {
         self.position = self.position.max(end);
         if self.group.is_open() && !self.streamed.is_ahead() {
             self.group.passed(end);
-            return if is_careful { self.commit_group().await } else { Ok(()) };
+            return if is_careful || self.group.is_closed { self.commit_group().await } else { Ok(()) };
         }
         self.settle_position().await?;
         self.setting.progress.stream(|s| s.received = s.received.max(end));

@@ -7,7 +7,10 @@ use pgrelay_core::{Lsn, name::TableName};
 use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::session::Operation;
-use crate::{conflict::deferrable::NewRows, stream::receiver::is_late};
+use crate::{
+    conflict::{deferrable::NewRows, tombstone::Deleted},
+    stream::receiver::is_late,
+};
 
 /// Changes after which the next end of a source transaction is committed.
 const ENOUGH: i64 = 10_000;
@@ -31,6 +34,12 @@ pub struct Group {
     late: bool,
     /// New rows whose deferrable keys are to be tested.
     pub new_rows: NewRows,
+    /// Rows that the other side's sessions deleted, to be remembered there.
+    pub deleted: Vec<Deleted>,
+    /// What it holds was decided change by change.
+    pub is_careful: bool,
+    /// It holds what only the stream can bring again: nothing else may share its transaction.
+    pub is_closed: bool,
 }
 
 /// What was in it.

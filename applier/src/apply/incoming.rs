@@ -11,6 +11,7 @@ use super::{
     tables::{Tables, Transaction},
 };
 use crate::{
+    conflict::removed,
     pg::{
         pgoutput::{self, Message},
         replication::Frame,
@@ -46,6 +47,7 @@ impl Applier {
         self.batch.ways.clear();
         self.resolver.forget();
         self.at_end.forget();
+        self.forget_what_was_forgotten();
         self.open = None;
         self.resolver.sight.go_back_to(self.seen_there);
         self.position = match &mut self.tables {
@@ -142,7 +144,7 @@ impl Applier {
         if pgoutput::is_change(&payload) {
             if self.open.as_ref().is_some_and(|open| open.is_echo) {
                 self.setting.progress.settled_rows(i64::from(pgoutput::is_row(&payload)));
-                return Ok(());
+                return self.change_came_back(&payload).await;
             }
             self.wait_for_leave().await?;
         }
@@ -181,6 +183,11 @@ impl Applier {
                 self.relations.set(described);
             }
             Message::Origin { commit_lsn, name } => self.origin(commit_lsn, name),
+            Message::LogicalMessage { transactional: true, prefix: removed::PREFIX, content, .. }
+                if self.open.as_ref().is_some_and(|open| open.is_echo) =>
+            {
+                self.removed_there(content).await?
+            }
             Message::Type { .. } | Message::LogicalMessage { .. } => {}
             change => self.change(change, &payload).await?,
         }

@@ -13,6 +13,7 @@ mod bulk;
 mod careful;
 mod commit;
 mod copies;
+mod deletions;
 mod echo;
 mod flush;
 mod gather;
@@ -196,6 +197,10 @@ pub struct Applier {
     mark: Option<Horizon>,
     /// What the session knows of that: see `open_group`.
     told_seen: Option<i64>,
+    /// What deletes rows that came back, by relation.
+    again: HashMap<u32, deletions::Again>,
+    /// Deletions that were committed before are not remembered any more.
+    forgotten: Lsn,
     /// How often in a row somebody else has come between.
     contended: u32,
     /// What waited for a table is applied with care: it cannot be read again from here.
@@ -241,6 +246,8 @@ impl Applier {
         match () {
             () if self.tables.is_some() => Mode::Committed,
             () if self.two_phase.is_on() => Mode::InProgress { two_phase: true },
+            // What comes in blocks is left out unread when the opposite direction has written it.
+            () if self.heeds_deletions() => Mode::Committed,
             () if !self.two_phase.is_able() => Mode::InProgress { two_phase: false },
             // A prepared transaction holds its locks until it ends, and what follows the rows would wait for that.
             () if self.setting.progress.schema_done() => Mode::InProgress { two_phase: true },

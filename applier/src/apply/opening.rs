@@ -110,6 +110,8 @@ impl Applier {
             careful_for: None,
             mark,
             told_seen: None,
+            again: HashMap::new(),
+            forgotten: Lsn(0),
             contended: 0,
             draining: false,
             rewind: false,

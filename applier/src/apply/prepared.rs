@@ -155,6 +155,8 @@ impl Applier {
             self.group.transaction(end, open.commit_ts, self.sent);
             self.send_gathered().await?;
             self.test_new_rows().await?;
+            self.test_brought_back().await?;
+            self.remember_deletions().await?;
             let done = self.prepare_on_peer(&prepared).await;
             if done.is_err() {
                 self.or_again(done).await?;

@@ -3,12 +3,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use pgrelay_core::{Error, Result, error::Kind, name::TableName};
+use pgrelay_core::{
+    Error, Result,
+    error::Kind,
+    name::{TableName, quote_ident},
+};
 use tokio_postgres::Statement;
 
 use super::{
     bulk,
-    peer_table::{Notices, PeerTable},
+    peer_table::{KeyColumn, Notices, PeerTable},
     session::{Operation, Session, Value},
     statement::{Built, Locate, Parameter, Shape},
 };
@@ -102,6 +106,24 @@ impl Target {
     /// The names of the columns that changes bring, in the order of the stream.
     pub fn column_names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The numbers of the columns of the key that rows are found by; none where they are found by their image.
+    pub fn key_columns(&self) -> Option<Vec<usize>> {
+        match &self.locate {
+            Locate::Key(columns) => Some(columns.iter().map(|(n, _)| *n).collect()),
+            Locate::Image(_) => None,
+        }
+    }
+
+    /// The condition that two rows have the same key, by the names of what they are in.
+    pub fn key_equals(&self, one: &str, other: &str) -> Option<String> {
+        let Locate::Key(columns) = &self.locate else { return None };
+        let equal = |(_, key): &(usize, KeyColumn)| {
+            let (name, schema) = (quote_ident(&key.name), quote_ident(&key.operator_schema));
+            format!("{one}.{name} OPERATOR({schema}.{}) {other}.{name}", key.operator)
+        };
+        Some(columns.iter().map(equal).collect::<Vec<_>>().join(" AND "))
     }
 
     /// The type of a column on the peer, for a cast that changes no value.

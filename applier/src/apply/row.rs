@@ -73,6 +73,9 @@ impl Applier {
             }
         }
         let (commit, number) = self.open.as_ref().map(|open| (open.transaction.commit, open.changes)).ok_or_else(outside)?;
+        if let Some(old) = old {
+            self.note_deletion(&relation, old, new).await?;
+        }
         self.note_new_row(&relation, payload, commit, number).await
     }
 

@@ -47,7 +47,7 @@ const SETTINGS: [(&str, &str); 7] = [
 ];
 
 /// A parameter as it goes over the wire.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Value {
     /// The type's text form, NULL when none; what the stream brought, not copied.
     Text(Option<Bytes>),

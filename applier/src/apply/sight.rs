@@ -117,6 +117,11 @@ impl Sight {
         history.commit_of(xid).map_or(commit <= self.seen.commit, |record| record < self.seen.position)
     }
 
+    /// Whether something goes back to the other side.
+    pub fn is_two_way(&self) -> bool {
+        self.history.is_some()
+    }
+
     /// Rows that were written up to then were seen for certain; none where nothing goes back.
     pub fn certain(&self) -> Option<i64> {
         self.history.as_ref().map(|_| self.seen.commit - MARGIN)

@@ -116,7 +116,8 @@ impl Look {
     }
 }
 
-fn met(row: &Row) -> MetRow {
+/// A row of a statement from `locked_sql`.
+pub(super) fn met(row: &Row) -> MetRow {
     let committed: Option<i64> = row.get("committed");
     let writer = match row.get::<_, &str>("writer") {
         "own" => Writer::Own,
@@ -124,6 +125,11 @@ fn met(row: &Row) -> MetRow {
         _ => Writer::Unknown,
     };
     MetRow { at: row.get("at"), image: row.get("image"), writer, xid: row.get("xid"), origin: row.get("origin"), constraints: vec![] }
+}
+
+/// The statement that finds, locks and reads the rows of a condition, whose table is `"pgrelay row"`.
+pub(super) fn locked_sql(table: &TableName, condition: &str, origin: &str, tracks: bool) -> String {
+    images(table, condition, &origins(origin, tracks))
 }
 
 /// A query that locks the rows of a condition and tells of each where it lies, what it holds and who wrote it.

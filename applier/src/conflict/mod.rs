@@ -9,4 +9,6 @@ mod keys;
 pub mod meet;
 mod missing;
 pub mod record;
+pub mod removed;
 pub mod resolve;
+pub mod tombstone;

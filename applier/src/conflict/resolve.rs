@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use pgrelay_core::{
     Error, Lsn, Result,
-    conflict::{Action, Change, Decision, Direction, Met, Operation, Rules, Writer, decide},
+    conflict::{Action, Change, Decision, Direction, Met, Operation, Rules, Writer, decide, remembers},
     error::Kind,
     name::TableName,
 };
@@ -19,6 +19,8 @@ use super::{
     meet::{Look, MetRow},
     missing,
     record::{self, Conflict, Images, Record},
+    removed,
+    tombstone::Memory,
 };
 use crate::{
     apply::{
@@ -82,6 +84,8 @@ struct Table {
     look: Look,
     rows: HashMap<bool, Statement>,
     images: Images,
+    /// None until it is needed, or where rows are not found by a key.
+    memory: Option<Option<Memory>>,
 }
 
 /// What became of a change.
@@ -157,12 +161,21 @@ impl Resolver {
         let change =
             Change { operation: incoming.operation, table: &table, direction: self.direction, committed: incoming.origin.committed };
         let met: Vec<Met> = colliding.iter().map(|row| Met { writer: row.writer }).collect();
-        let decision = decide(rules, change, row.as_ref().map(|row| Met { writer: row.writer }), &met);
+        let gone = match (&row, incoming.new) {
+            (None, Some(_)) if self.sight.is_two_way() && remembers(rules, change) => self.gone(session, target, incoming).await?,
+            _ => None,
+        };
+        let met_row = |row: &MetRow| Met { writer: row.writer };
+        let decision = decide(rules, change, row.as_ref().map(met_row), &met, gone.as_ref().map(met_row));
         let mut conflict = decision.conflict.map(|(kind, policy)| Conflict {
             met: Some((kind, policy)),
             resolution: decision.action.as_str(),
-            note: decision.update_missing.then(|| "The row that the update is about is missing too.".to_owned()),
-            rows: row.iter().chain(&colliding).cloned().collect(),
+            note: match (decision.update_missing, decision.action, &gone) {
+                (true, ..) => Some("The row that the update is about is missing too.".to_owned()),
+                (_, Action::Skip, Some(_)) => Some("The row was deleted, and that counts more than the change.".to_owned()),
+                _ => None,
+            },
+            rows: row.iter().chain(&colliding).chain(&gone).cloned().collect(),
             result: None,
         });
         if let (Action::Fail, Some(conflict)) = (decision.action, &conflict) {
@@ -173,6 +186,13 @@ impl Resolver {
             Action::Skip | Action::Fail => false,
             Action::Apply | Action::Replace => self.write(session, target, incoming, row.as_ref(), &colliding).await?,
         };
+        if applied && self.sight.is_two_way() && decision.conflict.is_some_and(|(_, policy)| policy.is_strict()) {
+            // A row with the primary key of the change is the change's own.
+            let primary = self.table(target)?.look.primary();
+            let is_own = |row: &&MetRow| primary.is_some_and(|name| row.constraints.iter().any(|c| c == name));
+            let others: Vec<&MetRow> = colliding.iter().filter(|row| !is_own(row)).collect();
+            removed::tell(session.client(), &table, &others, incoming.origin.committed).await?;
+        }
         if let Some(conflict) = &mut conflict {
             if applied && incoming.new.is_some() {
                 conflict.result = self.result(session, target, incoming).await?;
@@ -234,13 +254,33 @@ impl Resolver {
         if !self.tables.contains_key(&relation.oid) {
             let given = target.column_names();
             let look = Look::new(session.client(), &relation.table, given, &self.origin, self.tracks).await?;
-            self.tables.insert(relation.oid, Table { look, rows: HashMap::new(), images: Images::default() });
+            self.tables.insert(relation.oid, Table { look, rows: HashMap::new(), images: Images::default(), memory: None });
         }
         Ok(())
     }
 
     fn table(&self, target: &Target) -> Result<&Table> {
         self.tables.get(&target.relation.oid).ok_or_else(not_prepared)
+    }
+
+    /// The last deletion here of the row that a change is about, or that it would make, unless the other side had seen it.
+    async fn gone(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<Option<MetRow>> {
+        let (origin, seen) = (&self.origin, self.sight.seen().position);
+        let table = self.tables.get_mut(&target.relation.oid).ok_or_else(not_prepared)?;
+        let memory = match &table.memory {
+            Some(memory) => memory,
+            None => table.memory.insert(Memory::new(session.client(), origin, target).await?),
+        };
+        let Some(memory) = memory else { return Ok(None) };
+        let mut last = None;
+        for row in [incoming.old, incoming.new].into_iter().flatten() {
+            let found = memory.of(session.client(), &target.relation.table, &values_of(incoming, row), seen).await?;
+            last = match (last, found) {
+                (Some(last), Some(found)) => Some(if later(&found) > later(&last) { found } else { last }),
+                (last, found) => last.or(found),
+            };
+        }
+        Ok(last)
     }
 
     /// The new row as it stands there; none where the change does not carry what finds it.
@@ -338,11 +378,19 @@ impl Resolver {
 
 /// The values of the new row. What an update leaves as it was counts as NULL, which collides with nothing: so it was before.
 fn new_values(incoming: Incoming<'_>) -> Vec<Value> {
+    incoming.new.map(|new| values_of(incoming, new)).unwrap_or_default()
+}
+
+fn values_of(incoming: Incoming<'_>, row: Tuple<'_>) -> Vec<Value> {
     let value = |column: Column<'_>| match column {
         Column::Text(text) => Value::Text(Some(incoming.payload.slice_ref(text))),
         _ => Value::Text(None),
     };
-    incoming.new.map(|new| new.columns().map(value).collect()).unwrap_or_default()
+    row.columns().map(value).collect()
+}
+
+fn later(row: &MetRow) -> Option<i64> {
+    if let Writer::Other(at) = row.writer { at } else { None }
 }
 
 /// Somebody has put a row there between the look and the change.

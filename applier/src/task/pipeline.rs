@@ -183,7 +183,9 @@ pub async fn findings(c: &Context) -> Result<(Vec<Finding>, Lacks, Plan)> {
         timeline: c.row.lineage.timeline,
     };
     let facts_of_plan = options.stages.schema;
+    let apart = c.store.interleaved(c.row.id).await?.into_iter().filter(|s| s.reason.is_none());
     let facts = Facts {
+        interleaved: apart.map(|s| (s.schema, s.name)).collect(),
         source: source_facts,
         peer,
         options,

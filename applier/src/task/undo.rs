@@ -34,7 +34,7 @@ pub async fn undo(c: &Context, record: i64) -> Result<()> {
     }
     let key = match overwritten.direction {
         Direction::Forward => c.names.origin.clone(),
-        Direction::Reverse => format!("{}_reverse", c.names.origin),
+        Direction::Reverse => c.names.reverse().origin,
     };
     let endpoint = match overwritten.direction {
         Direction::Forward => c.peer_endpoint().await?,

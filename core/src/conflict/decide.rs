@@ -11,7 +11,7 @@
 //! | delete | its row, written by the other side | delete_origin_differs | apply | apply | apply |
 //!
 //! Several colliding rows are `multiple_unique_conflicts`. `latest_wins` and `source_priority` are strict overwrite or ignore, as
-//! times or the direction say, for deletes too.
+//! times or the direction say, for deletes too; a row that was deleted here and is remembered counts for them as one that is met.
 
 use super::{Direction, Kind, Policy, Rules, UpdateMissing};
 use crate::name::TableName;
@@ -106,8 +106,9 @@ pub struct Decision {
 }
 
 /// Decides about a change that met `row`, the row it is about (none for an insert), and `colliding`, the other rows that hold a
-/// value of a unique key of its new row.
-pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[Met]) -> Decision {
+/// value of a unique key of its new row. `gone`: of an insert, or an update that met no row, the last deletion here of a row with its
+/// key that is remembered.
+pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[Met], gone: Option<Met>) -> Decision {
     let policy = |kind| rules.policy(change.direction, change.table, kind);
     let plain = |action| Decision { conflict: None, update_missing: false, action };
     let told = |kind, action| Decision { conflict: Some((kind, policy(kind))), update_missing: false, action };
@@ -120,7 +121,15 @@ pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[
                 told(kind, if wins(policy(kind), change, &[met]) { Action::Apply } else { Action::Skip })
             }
         },
+        (Operation::Insert | Operation::Update, None) if is_older(rules, change, gone) => {
+            let kind = if change.operation == Operation::Insert { Kind::InsertExists } else { Kind::UpdateMissing };
+            told(kind, Action::Skip)
+        }
         (Operation::Insert, _) if colliding.is_empty() => plain(Action::Apply),
+        // That it was deleted before the update is known, so nothing is guessed.
+        (Operation::Update, None) if colliding.is_empty() && remembers(rules, change) && gone.is_some() => {
+            told(Kind::UpdateMissing, Action::Apply)
+        }
         (Operation::Update, None) if colliding.is_empty() => told(
             Kind::UpdateMissing,
             match rules.update_missing(change.direction, change.table) {
@@ -166,6 +175,18 @@ pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[
     }
 }
 
+/// Whether it matters to a change of this table that a row with its key was deleted on the side that it comes to.
+pub fn remembers(rules: &Rules, change: Change<'_>) -> bool {
+    let kind = if change.operation == Operation::Insert { Kind::InsertExists } else { Kind::UpdateMissing };
+    rules.policy(change.direction, change.table, kind).is_strict()
+}
+
+/// Whether the row of a change was deleted later than that.
+fn is_older(rules: &Rules, change: Change<'_>, gone: Option<Met>) -> bool {
+    let kind = if change.operation == Operation::Insert { Kind::InsertExists } else { Kind::UpdateMissing };
+    gone.is_some_and(|gone| remembers(rules, change) && !wins(rules.policy(change.direction, change.table, kind), change, &[gone]))
+}
+
 /// What a policy says about a collision; `Apply` stands for the incoming change.
 fn by(policy: Policy, change: Change<'_>, met: &[Met]) -> Action {
     match policy {
@@ -208,7 +229,7 @@ mod tests {
     fn met(rules: &Rules, operation: Operation, row: Option<Met>, colliding: &[Met]) -> (Option<Kind>, Action) {
         let table = TableName::new("s", "t");
         let change = Change { operation, table: &table, direction: Direction::Forward, committed: 100 };
-        let decision = decide(rules, change, row, colliding);
+        let decision = decide(rules, change, row, colliding, None);
         (decision.conflict.map(|(kind, _)| kind), decision.action)
     }
 
@@ -279,6 +300,36 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_was_deleted_later_stays_away_and_an_earlier_deletion_does_not_matter() {
+        let table = TableName::new("s", "t");
+        let after = |policy, operation, direction, deleted| {
+            let change = Change { operation, table: &table, direction, committed: 100 };
+            let decision = decide(&rules(policy), change, None, &[], Some(other(deleted)));
+            (decision.conflict.map(|(kind, _)| kind), decision.action)
+        };
+        use {
+            Action::Skip,
+            Direction::{Forward, Reverse},
+            Operation::{Insert, Update},
+        };
+        let latest = Policy::LatestWins;
+        assert_eq!(after(latest, Insert, Forward, 101), (Some(Kind::InsertExists), Skip));
+        assert_eq!(after(latest, Update, Forward, 101), (Some(Kind::UpdateMissing), Skip));
+        assert_eq!(after(latest, Insert, Forward, 99), (None, Action::Apply));
+        assert_eq!(after(latest, Update, Forward, 99), (Some(Kind::UpdateMissing), Action::Apply));
+        assert_eq!(after(latest, Update, Forward, 100).1, Action::Apply, "the source's");
+        assert_eq!(after(latest, Update, Reverse, 100).1, Skip, "the source's");
+        assert_eq!(after(Policy::SourcePriority, Update, Forward, 101).1, Action::Apply);
+        assert_eq!(after(Policy::SourcePriority, Update, Reverse, 99).1, Skip);
+        // The others know nothing of deletions.
+        assert_eq!(after(Policy::Ignore, Insert, Forward, 101), (None, Action::Apply));
+        assert_eq!(after(Policy::Overwrite, Update, Forward, 101), (Some(Kind::UpdateMissing), Action::Apply));
+        let skip = Rules { update_missing: UpdateMissing::Skip, ..rules(latest) };
+        let change = Change { operation: Update, table: &table, direction: Forward, committed: 100 };
+        assert_eq!(decide(&skip, change, None, &[], Some(other(99))).action, Action::Apply, "what is known is not guessed");
+    }
+
+    #[test]
     fn both_directions_decide_alike() {
         let table = TableName::new("s", "t");
         for policy in [Policy::LatestWins, Policy::SourcePriority] {
@@ -286,8 +337,8 @@ mod tests {
                 // The same two writes meet on both sides: exactly one side gives way.
                 let forward = Change { operation: Operation::Update, table: &table, direction: Direction::Forward, committed: source };
                 let reverse = Change { direction: Direction::Reverse, committed: peer, ..forward };
-                let on_peer = decide(&rules(policy), forward, Some(other(peer)), &[]).action;
-                let on_source = decide(&rules(policy), reverse, Some(other(source)), &[]).action;
+                let on_peer = decide(&rules(policy), forward, Some(other(peer)), &[], None).action;
+                let on_source = decide(&rules(policy), reverse, Some(other(source)), &[], None).action;
                 assert!((on_peer == Action::Apply) != (on_source == Action::Apply), "{policy:?} {source} {peer}");
             }
         }

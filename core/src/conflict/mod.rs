@@ -3,12 +3,14 @@
 //! `policy` holds the words and which policy counts for a table and kind; `decide` turns what a change met into what is to be
 //! done; `set` reads what a user wants of it. Finding out what it met, doing it and recording it are the applier's.
 
+mod converge;
 mod decide;
 mod policy;
 mod set;
 mod set_option;
 
-pub use decide::{Action, Change, Decision, Met, Operation, Writer, decide};
+pub use converge::{End, converge};
+pub use decide::{Action, Change, Decision, Met, Operation, Writer, decide, remembers};
 pub use policy::{Direction, OptionOverride, Override, Policy, Rules, Setting, UpdateMissing};
 pub use set::Set;
 pub use set_option::SetOption;

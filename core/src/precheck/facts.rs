@@ -21,6 +21,8 @@ pub struct Facts {
     pub rules: Rules,
     /// Where the task was made; `None` before there is one.
     pub lineage: Option<Lineage>,
+    /// Sequences that give other values on each side, by schema and name.
+    pub interleaved: BTreeSet<(String, String)>,
     /// What the reverse direction needs; none of a one-way task, or of a peer that could not be asked.
     pub reverse: Option<ReverseFacts>,
     /// What the task is about to create on the peer; empty without the schema stage.
@@ -256,6 +258,8 @@ pub struct TableFacts {
     pub money: bool,
     /// Triggers ENABLE ALWAYS or REPLICA.
     pub replica_triggers: Vec<ReplicaTrigger>,
+    /// What makes rows meet otherwise than by the key: other keys, deferrable ones, foreign keys that change rows.
+    pub risks: Vec<String>,
 }
 
 /// A trigger that fires on replicated changes too.

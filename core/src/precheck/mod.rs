@@ -6,6 +6,7 @@
 
 mod conflicts;
 mod connection;
+mod convergence;
 mod facts;
 mod objects;
 mod rights;
@@ -76,6 +77,9 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("reverse_rights", two_way::rights),
     ("reverse_tables", two_way::tables),
     ("reverse_origins", two_way::origins),
+    ("two_way_policies", convergence::policies),
+    ("two_way_tables", convergence::tables),
+    ("two_way_sequences", convergence::sequences),
 ];
 
 /// Runs every check. Findings come in the order of `CHECKS`.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    conflict::{Override, Policy},
     plan::{Item, Plan, Section, When},
     task::{Keyless, Options, Stages, Tablespaces},
 };
@@ -24,7 +25,7 @@ fn table(name: &str) -> TableFacts {
         "schema": "shop", "name": name, "kind": "r", "persistence": "p", "replica_identity": "d", "primary_key": true,
         "identity_index": false, "candidate_index": null, "owner": "ann", "owner_superuser": false, "owned": true,
         "schema_usage": true, "select": true, "row_security_active": false, "row_security": false, "row_security_forced": false,
-        "tablespace": null, "money": false, "replica_triggers": []
+        "tablespace": null, "money": false, "replica_triggers": [], "risks": []
     }))
     .expect("facts of a table")
 }
@@ -77,6 +78,7 @@ fn well() -> Facts {
         options: Options::default(),
         rules: crate::conflict::Rules::default(),
         lineage: Some(Lineage { system_identifier: 1, database_oid: 5, timeline: 1 }),
+        interleaved: Default::default(),
         reverse: None,
         plan: PlanFacts {
             kept_tables: Default::default(),
@@ -140,9 +142,10 @@ fn what_is_well_is_said_once_per_item_and_side() {
     assert_eq!(said.len(), count);
     let checked: std::collections::BTreeSet<_> = findings.iter().map(|f| f.item).collect();
     let missing: Vec<_> = CHECKS.iter().map(|(item, _)| *item).filter(|item| !checked.contains(item)).collect();
-    let (reverse, missing): (Vec<_>, Vec<_>) = missing.into_iter().partition(|item| item.starts_with("reverse_"));
+    let (reverse, missing): (Vec<_>, Vec<_>) =
+        missing.into_iter().partition(|item| item.starts_with("reverse_") || item.starts_with("two_way_"));
     assert_eq!(missing, ["peer_table_owners", "peer_tables"], "which is for tasks without the schema stage");
-    assert_eq!(reverse.len(), 5, "which are for two-way tasks");
+    assert_eq!(reverse.len(), 8, "which are for two-way tasks");
 }
 
 #[test]
@@ -426,7 +429,6 @@ fn roles_and_extensions_that_the_peer_lacks() {
 
 #[test]
 fn policies_that_ask_who_wrote_a_row_need_commit_times() {
-    use crate::conflict::{Override, Policy};
     const ITEM: &str = "track_commit_timestamp";
     let table = Some(crate::name::TableName::new("shop", "orders"));
     let latest = Override { table, kind: None, direction: None, policy: Policy::LatestWins };
@@ -463,6 +465,8 @@ fn the_plan_gives_kinds_and_names() {
 fn two_way(change: impl FnOnce(&mut Facts)) -> impl FnOnce(&mut Facts) {
     move |facts| {
         facts.options.topology = crate::task::Topology::TwoWay;
+        facts.rules.policy = Policy::SourcePriority;
+        facts.interleaved = facts.source.sequences.iter().map(|s| (s.schema.clone(), s.name.clone())).collect();
         facts.source.server.track_commit_timestamp = true;
         let Ok(peer) = &mut facts.peer else { return };
         peer.server.track_commit_timestamp = true;
@@ -501,4 +505,18 @@ fn tables_of_the_forward_direction_are_no_conflict_for_the_reverse_one() {
     error("reverse_tables", "ADD PRIMARY KEY", two_way(keyless));
     error("reverse_tables", "GRANT", two_way(|f| reverse(f).tables = vec![TableFacts { owned: false, ..table("orders") }]));
     nothing(two_way(|f| reverse(f).tables = vec![TableFacts { owned: false, ..table("elsewhere") }]));
+}
+
+#[test]
+fn a_two_way_task_says_where_both_sides_may_differ() {
+    warning("two_way_policies", "latest_wins", two_way(|f| f.rules.policy = Policy::Overwrite));
+    warning("two_way_policies", "latest_wins", two_way(|f| f.rules.policy = Policy::Fail));
+    let own = |policy| Override { table: Some(crate::name::TableName::new("shop", "orders")), kind: None, direction: None, policy };
+    warning("two_way_policies", "latest_wins", two_way(|f| f.rules.overrides = vec![own(Policy::Ignore)]));
+    nothing(two_way(|f| f.rules.overrides = vec![own(Policy::SourcePriority)]));
+    warning("two_way_tables", "pgrelay.conflict", two_way(|f| f.source.tables[0].risks = vec!["unique key \"u\"".into()]));
+    let fires = || ReplicaTrigger { name: "t".into(), always: true };
+    let found = bad(two_way(|f| f.source.tables[0].replica_triggers = vec![fires()]));
+    assert!(found.iter().any(|f| f.item == "two_way_tables" && f.message.contains("trigger \"t\"")), "{found:#?}");
+    warning("two_way_sequences", "interleave_sequences", two_way(|f| f.interleaved.clear()));
 }

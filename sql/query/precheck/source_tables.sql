@@ -41,6 +41,23 @@ money AS (
     WHERE a.atttypid IN ('pg_catalog.money'::pg_catalog.regtype, 'pg_catalog._money'::pg_catalog.regtype)
         AND a.attnum > 0 AND NOT a.attisdropped
 ),
+-- What makes rows meet otherwise than by the key that identifies them, in the words of a finding.
+risk AS (
+    SELECT r.relid, pg_catalog.jsonb_agg(r.what ORDER BY r.what) AS risks
+    FROM (
+        SELECT i.indrelid AS relid,
+            CASE WHEN NOT i.indimmediate THEN pg_catalog.format('deferrable key "%s"', x.relname)
+                 WHEN i.indisexclusion THEN pg_catalog.format('exclusion constraint "%s"', x.relname)
+                 ELSE pg_catalog.format('unique key "%s" beside the primary key', x.relname) END AS what
+        FROM pg_catalog.pg_index i
+        JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+        WHERE (i.indisunique OR i.indisexclusion) AND (NOT i.indisprimary OR NOT i.indimmediate)
+        UNION ALL
+        SELECT k.conrelid, pg_catalog.format('foreign key "%s" changes or deletes rows', k.conname)
+        FROM pg_catalog.pg_constraint k
+        WHERE k.contype = 'f' AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))) r
+    GROUP BY r.relid
+),
 firing AS (
     SELECT t.tgrelid, pg_catalog.jsonb_agg(
             pg_catalog.jsonb_build_object('name', t.tgname, 'always', t.tgenabled = 'A') ORDER BY t.tgname) AS triggers
@@ -69,12 +86,14 @@ SELECT pg_catalog.jsonb_build_object(
                 'row_security_forced', c.relforcerowsecurity,
                 'tablespace', (SELECT t.spcname FROM pg_catalog.pg_tablespace t WHERE t.oid = c.reltablespace),
                 'money', m.attrelid IS NOT NULL,
-                'replica_triggers', coalesce(f.triggers, '[]')) ORDER BY c.nspname, c.relname)
+                'replica_triggers', coalesce(f.triggers, '[]'),
+                'risks', coalesce(ri.risks, '[]')) ORDER BY c.nspname, c.relname)
             FROM relation c
             JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
             LEFT JOIN keys k ON k.indrelid = c.oid
             LEFT JOIN money m ON m.attrelid = c.oid
             LEFT JOIN firing f ON f.tgrelid = c.oid
+            LEFT JOIN risk ri ON ri.relid = c.oid
             WHERE c.relkind <> 'S'), '[]'),
         'sequences', coalesce((
             SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(

@@ -1,5 +1,6 @@
 //! Two directions of one task: no change comes back, each direction goes by its own policy and its own commands.
 
+mod deletions;
 mod flow;
 mod life;
 mod policies;
