@@ -19,7 +19,6 @@ SELECT t.id,
        t.reverse_desired,
        t.reverse_serial > coalesce(r.seen_serial, 0) AS reverse_pending,
        coalesce(r.state, 'created') AS reverse_state,
-       coalesce(r.stage = 'stream', false) AS reverse_begun,
        r.error_message AS reverse_error,
        r.error_hint AS reverse_error_hint
 FROM pgrelay.task t

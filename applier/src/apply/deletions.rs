@@ -16,7 +16,6 @@ use pgrelay_core::{
 
 use super::{
     Applier, outside,
-    peer_table::PeerTable,
     relation::{Relation, Target},
     session::{Operation, Value},
     standing,
@@ -181,7 +180,7 @@ impl Applier {
         let policy = open.rules.policy(self.setting.direction, &table, Kind::DeleteOriginDiffers);
         self.begin_closed(&table).await?;
         self.session.settle().await?;
-        let peer = PeerTable::read(self.session.client(), &table).await?;
+        let peer = self.session.shape_of(&table).await?;
         self.session.act_for(&peer, &table).await?;
         self.session.settle().await?;
         let side = Side {

@@ -55,8 +55,6 @@ pub struct Reverse {
     pub pending: bool,
     /// How far it is.
     pub actual: Actual,
-    /// Slot, publications and position are there.
-    pub begun: bool,
     /// The last error, if it is in one.
     pub error: Option<(String, Option<String>)>,
 }
@@ -146,8 +144,7 @@ fn task(row: &Row) -> spi::Result<Task> {
             desired: Desired::parse(&word(18)?).ok_or(spi::Error::InvalidPosition)?,
             pending: not_null(row, 19)?,
             actual: Actual::parse(&word(20)?).ok_or(spi::Error::InvalidPosition)?,
-            begun: not_null(row, 21)?,
-            error: row.get::<String>(22)?.map(|message| Ok::<_, spi::Error>((message, row.get(23)?))).transpose()?,
+            error: row.get::<String>(21)?.map(|message| Ok::<_, spi::Error>((message, row.get(22)?))).transpose()?,
         },
     })
 }
