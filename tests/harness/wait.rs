@@ -34,6 +34,7 @@ pub fn log_tails() -> String {
 /// Panics after the deadline with what it waited for, the last value seen, and the ends of the logs.
 pub async fn wait_until<T>(what: &str, deadline: Duration, mut poll: impl AsyncFnMut() -> Result<T, String>) -> T {
     let end = Instant::now() + deadline;
+    let mut rest = Duration::from_millis(10);
     loop {
         let seen = match tokio::time::timeout_at(end.into(), poll()).await {
             Ok(Ok(value)) => return value,
@@ -43,7 +44,9 @@ pub async fn wait_until<T>(what: &str, deadline: Duration, mut poll: impl AsyncF
         if Instant::now() >= end {
             panic!("waited {deadline:?} for {what}; last seen: {seen}\n{}", log_tails());
         }
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        // Seldom soon: many tests that ask all the time leave nothing for what they wait for.
+        tokio::time::sleep(rest).await;
+        rest = (rest * 3 / 2).min(Duration::from_millis(150));
     }
 }
 
