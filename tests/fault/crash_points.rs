@@ -49,6 +49,10 @@ const WRITE_LARGE: [&str; 2] = [
     "BEGIN; INSERT INTO pages SELECT repeat('never', 60) FROM generate_series(1, 1500); ROLLBACK",
 ];
 
+/// Nothing of it is rolled back.
+const WRITE_WHOLE: &str = "BEGIN; INSERT INTO pages SELECT repeat('whole', 60) FROM generate_series(1, 1000); \
+     INSERT INTO proof SELECT nextval('counter') FROM generate_series(1, 400); COMMIT";
+
 /// By one writer: one of them is prepared at a time.
 const WRITE_PREPARED: [&str; 6] = [
     "BEGIN; INSERT INTO proof VALUES (nextval('counter')); UPDATE big SET filler = 'prepared' WHERE id = 7; PREPARE TRANSACTION 'w'",
@@ -175,8 +179,11 @@ async fn while_large_transactions_are_in_progress() {
     pair.start_task(OPTIONS).await;
     pair.wait_for_state("running", LONG).await;
     for point in points(TESTED[4]) {
-        let small = Writers::start(&pair.source.dsn(DB), 1, Duration::from_millis(120), WRITE);
-        let large = WRITE_LARGE.map(|sql| sql.to_owned()).to_vec();
+        // One that stands there whole has met no other, and nothing of it was rolled back: both take it back.
+        let is_whole = point == Point::AheadThere;
+        let pause = if is_whole { 500 } else { 120 };
+        let small = Writers::start(&pair.source.dsn(DB), 1, Duration::from_millis(pause), WRITE);
+        let large = if is_whole { vec![WRITE_WHOLE.to_owned()] } else { WRITE_LARGE.map(|sql| sql.to_owned()).to_vec() };
         let large = Writers::start_each(&pair.source.dsn(DB), Duration::from_millis(150), vec![large]);
         pair.applier.restart_to_crash_at(point, 1 + seed.below(most(point)));
         pair.applier.wait_for_crash(point, LONG).await;
