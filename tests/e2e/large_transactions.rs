@@ -202,7 +202,7 @@ async fn a_kill_in_the_middle_of_a_large_transaction_leaves_nothing_and_it_arriv
 /// Bytes of memory do not depend on the size of a transaction, whether it is applied ahead or kept until its commit.
 #[tokio::test]
 async fn a_transaction_of_many_rows_in_little_memory() {
-    let (count, deadline) = if std::env::var_os("PGRELAY_NIGHTLY").is_some() { (10_000_000, 60 * MINUTE) } else { (300_000, 5 * MINUTE) };
+    let (count, deadline) = if std::env::var_os("PGRELAY_NIGHTLY").is_some() { (10_000_000, 60 * MINUTE) } else { (100_000, 5 * MINUTE) };
     let conf = "logical_decoding_work_mem = '4MB'\nmax_wal_size = '8GB'";
     let pair =
         streaming_pair("CREATE TABLE big (id int PRIMARY KEY, a int, v text, d timestamptz); CREATE TABLE small (n int)", conf).await;
