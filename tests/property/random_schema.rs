@@ -6,7 +6,7 @@ use pgrelay_tests::schema::{move_schema, same_dumps};
 use pgrelay_tests::{Cluster, ClusterOptions, Seed};
 
 /// One run of the daily tests, and one of the nightly.
-const DAILY: u64 = 8;
+const DAILY: u64 = 15;
 const NIGHTLY: u64 = 300;
 
 #[tokio::test]
