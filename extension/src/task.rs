@@ -244,6 +244,10 @@ fn alter(name: Option<&str>, options: Option<JsonB>) -> Result<Rows> {
         let (old, new) = (Options::from_json(&task.options)?, Options::from_json(&merged)?);
         alter::check_change(name, moment(&task), &old, &new)?;
         tasks::set_options(task.id, merged)?;
+        if new.is_two_way() && !old.is_two_way() {
+            // What was asked of an earlier reverse direction went with it.
+            tasks::desire_reverse(task.id, Desired::Run)?;
+        }
         tasks::event(name, "command", &format!("alter_task ({}) by role \"{caller}\"", keys.join(", ")))?;
         Ok(one_row(name, task.shown().as_str(), takes_effect(&task)))
     })

@@ -124,6 +124,12 @@ async fn from_the_start(points: Vec<Point>) {
     }
 }
 
+/// An applier that ends at this point, at one of the first times that it comes by.
+async fn crash_at(pair: &mut Pair, point: Point, seed: &mut Seed) {
+    pair.applier.restart_to_crash_at(point, 1 + seed.below(most(point)));
+    pair.applier.wait_for_crash(point, LONG).await;
+}
+
 /// The next applier begins while the load goes on.
 async fn go_on(pair: &mut Pair, writers: Writers) {
     pair.applier.restart();
@@ -165,8 +171,7 @@ async fn while_streaming() {
     pair.wait_for_state("running", LONG).await;
     for point in points(TESTED[3]) {
         let writers = writers(&pair);
-        pair.applier.restart_to_crash_at(point, 1 + seed.below(most(point)));
-        pair.applier.wait_for_crash(point, LONG).await;
+        crash_at(&mut pair, point, &mut seed).await;
         go_on(&mut pair, writers).await;
         assert_equal_and_once(&pair, point).await;
     }
@@ -185,8 +190,7 @@ async fn while_large_transactions_are_in_progress() {
         let small = Writers::start(&pair.source.dsn(DB), 1, Duration::from_millis(pause), WRITE);
         let large = if is_whole { vec![WRITE_WHOLE.to_owned()] } else { WRITE_LARGE.map(|sql| sql.to_owned()).to_vec() };
         let large = Writers::start_each(&pair.source.dsn(DB), Duration::from_millis(150), vec![large]);
-        pair.applier.restart_to_crash_at(point, 1 + seed.below(most(point)));
-        pair.applier.wait_for_crash(point, LONG).await;
+        crash_at(&mut pair, point, &mut seed).await;
         large.stop().await;
         go_on(&mut pair, small).await;
         assert_equal_and_once(&pair, point).await;
@@ -203,11 +207,11 @@ async fn while_transactions_are_prepared_and_ended() {
         let small = Writers::start(&pair.source.dsn(DB), 1, Duration::from_millis(120), WRITE);
         let prepared = WRITE_PREPARED.map(|sql| sql.to_owned()).to_vec();
         let prepared = Writers::start_each(&pair.source.dsn(DB), Duration::from_millis(60), vec![prepared]);
-        pair.applier.restart_to_crash_at(point, 1 + seed.below(most(point)));
-        pair.applier.wait_for_crash(point, LONG).await;
+        crash_at(&mut pair, point, &mut seed).await;
         prepared.stop().await;
         // It may have ended in between.
-        let _ = pair.source.try_psql(DB, "COMMIT PREPARED 'w'").await;
+        let ended = pair.source.try_psql(DB, "COMMIT PREPARED 'w'").await;
+        assert!(ended.as_ref().map_or_else(|e| e.contains("does not exist"), |_| true), "{ended:?}");
         go_on(&mut pair, small).await;
         assert_equal_and_once(&pair, point).await;
         assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM pg_prepared_xacts").await, "0", "after {}", point.name());
@@ -286,4 +290,26 @@ async fn while_the_reverse_direction_is_made_and_taken_away() {
         pair.source.psql(DB, r#"SELECT pgrelay.alter_task('move', '{"topology": "two_way"}')"#).await;
         goes_both_ways(&pair, id).await;
     }
+}
+
+/// Both are large and come in progress: one stays open, the other is found prepared by the next applier.
+#[tokio::test]
+async fn what_is_applied_ahead_is_not_committed_by_the_way_of_a_transaction_that_is_there() {
+    let mut pair = pair().await;
+    pair.start_task(OPTIONS).await;
+    pair.wait_for_state("running", LONG).await;
+    let on = "SELECT (bool_and(two_phase AND active))::text FROM pg_replication_slots";
+    pgrelay_tests::wait_for_value(&pair.source_client().await, on, "true", LONG).await;
+    let open = pair.source_client().await;
+    open.batch_execute("BEGIN; INSERT INTO pages SELECT repeat('open', 60) FROM generate_series(1, 1000)").await.expect("open");
+    pair.applier.restart_to_crash_at(Point::Prepared, 1);
+    let held = "BEGIN; INSERT INTO pages SELECT repeat('held', 60) FROM generate_series(1, 1000); PREPARE TRANSACTION 'held'";
+    pair.source.psql(DB, held).await;
+    pair.applier.wait_for_crash(Point::Prepared, LONG).await;
+    pair.applier.restart();
+    pair.source.psql(DB, "INSERT INTO proof VALUES (nextval('counter'))").await;
+    pair.wait_for_catchup(LONG).await;
+    open.batch_execute("ROLLBACK").await.expect("rolled back");
+    pair.source.psql(DB, "COMMIT PREPARED 'held'").await;
+    assert_equal_and_once(&pair, Point::Prepared).await;
 }

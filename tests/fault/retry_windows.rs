@@ -37,9 +37,12 @@ async fn a_change_that_the_peer_refuses_is_tried_again_until_it_is_mended_or_its
     pair.assert_equal_after_catchup(MINUTE).await;
 
     set_windows(&pair, 1440, 1).await;
+    let retried = "SELECT count(*) FROM pgrelay.event WHERE event = 'state' AND message = 'the task is retrying'";
+    let before = pair.source.psql(DB, retried).await;
     pair.peer.psql(DB, "ALTER TABLE t ALTER w SET NOT NULL").await;
     pair.source.psql(DB, "INSERT INTO t VALUES (12, 'v', NULL)").await;
     pair.wait_for_state("failed", MINUTE).await;
+    assert_ne!(pair.source.psql(DB, retried).await, before, "it was tried again before");
     let why = "SELECT error_sqlstate || ' ' || error_object || ' ' || (error LIKE '%null value in column \"w\"%') FROM pgrelay.task_status";
     assert_eq!(pair.source.psql(DB, why).await, "23502 public.t true", "{}", pair.status().await);
     assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM t").await, "11", "nothing of it is there, and nothing is skipped");
@@ -79,7 +82,7 @@ async fn a_peer_that_is_away_longer_than_its_window_fails_the_task_with_the_reas
     pair.wait_for_state("retrying", MINUTE).await;
     pair.wait_for_state("failed", MINUTE).await;
     let error = pair.source.psql(DB, "SELECT error_sqlstate || ' ' || error FROM pgrelay.task_status").await;
-    assert!(error.starts_with("08") && error.contains("peer") || error.contains("connect"), "{error}");
+    assert!(error.starts_with("08") && (error.contains("peer") || error.contains("connect")), "{error}");
     pair.source.psql(DB, "INSERT INTO t VALUES (11, 'meanwhile', '')").await;
     pair.peer.start_again().await;
     pair.source.psql(DB, "SELECT pgrelay.resume_task('move')").await;

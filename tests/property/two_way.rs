@@ -31,10 +31,11 @@ fn objects() -> String {
 fn transaction(seed: &mut Seed, mark: &str) -> String {
     let statement = |seed: &mut Seed| {
         let (table, id) = (TABLES[seed.below(2) as usize].0, 1 + seed.below(KEYS));
-        match seed.below(4) {
+        match seed.below(5) {
             0 => format!("INSERT INTO {table} VALUES ({id}, '{mark}', 0) ON CONFLICT (id) DO UPDATE SET v = EXCLUDED.v"),
             1 => format!("INSERT INTO {table} VALUES ({id}, '{mark} new', 0) ON CONFLICT DO NOTHING"),
             2 => format!("UPDATE {table} SET n = n + 1 WHERE id = {id}"),
+            3 => format!("DELETE FROM {table} WHERE id = {id}"),
             _ => format!("UPDATE {table} SET v = '{mark} ' || {id}, n = {} WHERE id BETWEEN {id} AND {id} + 2", seed.below(1000)),
         }
     };
@@ -48,16 +49,20 @@ fn writers(pair: &Pair, seed: &mut Seed) -> [Writers; 2] {
     })
 }
 
-/// Something happens to the task while both sides write.
-async fn disturb(pair: &mut Pair, seed: &mut Seed) {
+/// Something happens to the task while both sides write; false when it could not.
+async fn disturb(pair: &mut Pair, seed: &mut Seed) -> bool {
     match seed.below(4) {
-        0 => pair.applier.restart(),
+        0 => {
+            pair.applier.restart();
+            true
+        }
         n => {
             let direction = ["", ", 'forward'", ", 'reverse'"][n as usize - 1];
             // A direction that cannot be told now, since an applier has just begun, is left alone.
-            let _ = pair.source.try_psql(DB, &format!("SELECT pgrelay.pause_task('move'{direction})")).await;
+            let paused = pair.source.try_psql(DB, &format!("SELECT pgrelay.pause_task('move'{direction})")).await;
             run_for(seed.between(Duration::from_millis(50), Duration::from_millis(400))).await;
             let _ = pair.source.try_psql(DB, &format!("SELECT pgrelay.resume_task('move'{direction})")).await;
+            paused.is_ok()
         }
     }
 }
@@ -73,11 +78,12 @@ async fn both_sides_end_equal_after_writing_the_same_rows_at_once() {
     }
     pair.wait_for_state("running", 2 * MINUTE).await;
     pair.source.psql(DB, "SELECT pgrelay.wait_for_state('move', 'running', '1 min', 'reverse')").await;
+    let mut disturbed = 0;
     for run in 0..runs {
         let [source, peer] = writers(&pair, &mut seed);
         for _ in 0..2 {
             run_for(seed.between(Duration::from_millis(300), Duration::from_millis(900))).await;
-            disturb(&mut pair, &mut seed).await;
+            disturbed += u32::from(disturb(&mut pair, &mut seed).await);
         }
         let committed = (source.stop().await, peer.stop().await);
         pair.wait_for_state("running", MINUTE).await;
@@ -87,4 +93,6 @@ async fn both_sides_end_equal_after_writing_the_same_rows_at_once() {
         println!("run {run}: {committed:?} transactions, {met} conflicts so far");
         assert_equal(&pair.source_client().await, &pair.peer_client().await).await;
     }
+    let met = pair.source.psql(DB, "SELECT count(*) FROM pgrelay.conflict").await;
+    assert!(met != "0" && disturbed > 0, "{met} conflicts, disturbed {disturbed} times");
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pgrelay_core::{
     Error, Lsn, Result,
-    conflict::{Kind, Policy},
+    conflict::{Kind, Policy, remember_deletions},
     error::Kind as ErrorKind,
     name::quote_literal,
 };
@@ -48,7 +48,7 @@ impl Applier {
         let Some(open) = &self.open else { return Ok(()) };
         let (commit, committed) = (open.transaction.commit, open.commit_ts);
         let opposite = self.setting.direction.opposite();
-        if self.setting.two_way.is_none() || !open.rules.policy(opposite, &relation.table, Kind::UpdateMissing).is_strict() {
+        if self.setting.two_way.is_none() || !remember_deletions(&open.rules, opposite, &relation.table) {
             return Ok(());
         }
         let careful = self.careful_targets.get(&relation.oid).filter(|target| Arc::ptr_eq(&target.relation, relation));
@@ -88,12 +88,14 @@ impl Applier {
         if self.group.is_careful || self.group.is_closed || !self.heeds_deletions() {
             return Ok(());
         }
+        let touched = self.group.touched();
+        if touched.is_empty() {
+            return Ok(());
+        }
         self.session.act_as(None, &super::task_row()).await?;
         self.session.settle().await?;
-        let remembered = tombstone::tables(self.session.client(), &self.setting.origin).await?;
-        let touched = self.group.touched();
-        for table in remembered.iter().filter(|table| touched.iter().any(|t| &**t == *table)) {
-            let Some(target) = self.targets.values().find(|target| *target.relation.table == *table) else { continue };
+        for table in tombstone::tables(self.session.client(), &self.setting.origin, &touched).await? {
+            let Some(target) = self.targets.values().find(|target| *target.relation.table == table) else { continue };
             let seen = self.resolver.sight.seen().position;
             if tombstone::is_brought_back(self.session.client(), &self.setting.origin, target, seen).await? {
                 return Err(Error::new(ErrorKind::Conflict, format!("a change puts back a row of table \"{table}\" that was deleted"))
@@ -117,7 +119,7 @@ impl Applier {
     /// A change of the opposite direction comes back: the other side has deleted a row as a session here did before. If this direction has
     /// put it back here meanwhile, by an older change, it goes again.
     pub(super) async fn change_came_back(&mut self, payload: &Bytes) -> Result<()> {
-        if !self.heeds_deletions() {
+        if !self.heeds_deletions() || self.is_open_there() {
             return Ok(());
         }
         let (oid, old, new) = match pgoutput::decode(payload, false)? {
@@ -128,8 +130,8 @@ impl Applier {
         let relation = self.relations.get(oid)?.clone();
         let is_known = standing::same_table(&self.known, &relation.table, oid).is_ok();
         let rules = self.open.as_ref().ok_or_else(outside)?.rules.clone();
-        let policy = rules.policy(self.setting.direction, &relation.table, Kind::UpdateMissing);
-        if !is_known || self.tables.is_some() || !self.resolver.tracks || !policy.is_strict() {
+        let remembers = remember_deletions(&rules, self.setting.direction, &relation.table);
+        if !is_known || self.tables.is_some() || !self.resolver.tracks || !remembers {
             return Ok(());
         }
         self.begin_closed(&relation.table).await?;
@@ -171,7 +173,7 @@ impl Applier {
     pub(super) async fn removed_there(&mut self, content: &[u8]) -> Result<()> {
         let Some(removal) = Removal::read(content) else { return Ok(()) };
         let table = Arc::new(removal.table());
-        if !self.known.contains_key(&*table) || self.tables.is_some() || !self.resolver.tracks {
+        if !self.known.contains_key(&*table) || self.tables.is_some() || !self.resolver.tracks || self.is_open_there() {
             return Ok(());
         }
         let open = self.open.as_mut().ok_or_else(outside)?;
@@ -196,6 +198,11 @@ impl Applier {
             Some(record) => record.write(self.session.client()).await,
             None => Ok(()),
         }
+    }
+
+    /// Whether the open transaction lies before the position: the stream is read again, and what it says was heeded, and passed.
+    fn is_open_there(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.is_there)
     }
 
     /// Opens a transaction of the peer that nothing else shares.

@@ -13,15 +13,12 @@ use tokio_postgres::Client;
 
 use crate::{
     crash::{self, Point},
-    pg::{Endpoint, connect, server_error},
+    pg::{EMPTY_MESSAGE, Endpoint, connect, server_error},
     progress::Progress,
 };
 
 /// From one flush to the next at least: the disk of the peer has others to serve.
 const PERIOD: Duration = Duration::from_millis(100);
-
-/// A commit that is waited for needs something to write: a message that nobody reads.
-const COMMIT: &str = "SELECT pg_catalog.pg_logical_emit_message(true, 'pgrelay', ''::pg_catalog.text)";
 
 /// What the applier has dealt with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -82,7 +79,7 @@ impl Flush {
                     tokio::time::sleep_until(at + PERIOD).await;
                     now = *dealt.borrow_and_update();
                 }
-                let flushing = crash::sent(Point::FlushSent, self.client.batch_execute(COMMIT)).await;
+                let flushing = crash::sent(Point::FlushSent, self.client.batch_execute(EMPTY_MESSAGE)).await;
                 flushing.map_err(|e| server_error(e, "flush what is committed on the peer"))?;
                 crash::at(Point::Flushed);
                 (flushed, at) = (Some(now.commits), Some(Instant::now()));

@@ -91,7 +91,7 @@ impl Group {
 
     /// A source transaction of which nothing is applied ends behind those in it.
     pub fn passed(&mut self, end: Lsn) {
-        self.end = end;
+        self.end = self.end.max(end);
     }
 
     /// Whether it should be committed though more is there.

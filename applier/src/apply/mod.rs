@@ -66,7 +66,7 @@ use self::{
     relation::Target,
     relations::Relations,
     session::Session,
-    sight::{History, Horizon},
+    sight::Horizon,
     streamed::Streamed,
     tables::{Earlier, Seen, State, Tables, Transaction},
 };
@@ -74,7 +74,7 @@ use crate::{
     conflict::{deferrable, resolve::Resolver},
     pg::{Endpoint, server_error},
     progress::Progress,
-    stream::receiver::Mode,
+    stream::{history::History, receiver::Mode},
     throttle::Throttle,
 };
 
@@ -170,9 +170,9 @@ pub struct Applier {
     setting: Setting,
     session: Session,
     relations: Relations,
-    targets: HashMap<u32, Target>,
+    targets: foldhash::HashMap<u32, Target>,
     /// For changes that are applied with care.
-    careful_targets: HashMap<u32, Target>,
+    careful_targets: foldhash::HashMap<u32, Target>,
     /// None once the task stands at one position.
     tables: Option<Tables>,
     known: foldhash::HashMap<TableName, u32>,
@@ -284,6 +284,15 @@ pub fn set_back() -> Error {
     Error::new(Kind::PositionLost, "the peer has been set back: it lacks changes that it had")
         .detail("The source has been told that they are there, so it may not have them any more.")
         .hint("Call pgrelay.stop_task(), empty the tables on the peer, and start the task anew.")
+}
+
+/// What comes back could not be told from what others write.
+pub fn not_marked() -> Error {
+    Error::new(
+        Kind::InsufficientPrivilege,
+        "a two-way task must mark what it writes, and the applier's role may not use replication origins",
+    )
+    .hint("Grant EXECUTE on the origin functions, as docs/privileges.md says, then call pgrelay.resume_task().")
 }
 
 /// Where the task's position stands, for messages.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::BytesMut;
-use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName};
+use pgrelay_core::{Lsn, Result, name::TableName};
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
@@ -13,6 +13,7 @@ use super::{
     flush::Flush,
     fresh_snapshot,
     group::Group,
+    not_marked,
     prepared::TwoPhase,
     relations::Relations,
     session::Session,
@@ -92,8 +93,8 @@ impl Applier {
         Ok(Applier {
             session,
             relations: Relations::default(),
-            targets: HashMap::new(),
-            careful_targets: HashMap::new(),
+            targets: Default::default(),
+            careful_targets: Default::default(),
             tables: (!one_position).then_some(tables),
             known: known.into_iter().collect(),
             reference,
@@ -138,13 +139,4 @@ async fn mark(source: &Client) -> Result<Horizon> {
     let commit = source.query_one(sql, &[]).await.map_err(failed)?.get(0);
     let row = source.query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[]).await.map_err(failed)?;
     Ok(Horizon { position: row.get::<_, &str>(0).parse()?, commit })
-}
-
-/// What comes back could not be told from what others write.
-fn not_marked() -> Error {
-    Error::new(
-        Kind::InsufficientPrivilege,
-        "a two-way task must mark what it writes, and the applier's role may not use replication origins",
-    )
-    .hint("Grant EXECUTE on the origin functions, as docs/privileges.md says, then call pgrelay.resume_task().")
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pgrelay_core::{
     Error, Result,
     error::Kind,
-    name::{TableName, quote_qualified},
+    name::{TableName, quote_ident, quote_qualified},
 };
 use serde::{Deserialize, Deserializer};
 use tokio::sync::OnceCell;
@@ -117,6 +117,25 @@ impl PeerTable {
         };
         serde_json::from_value(row.get("json"))
             .map_err(|e| Error::new(Kind::Internal, "the shape of a peer's table cannot be read").caused_by(e))
+    }
+
+    /// The primary key, where it is tested at once.
+    pub fn primary_key(&self) -> Option<&Key> {
+        self.keys.iter().find(|key| key.primary)
+    }
+
+    /// The condition that a row, by the name of what it is in, has the key of the row that `$1` is as the text of `jsonb`.
+    pub fn has_key_of_jsonb(&self, row: &str, key: &Key) -> String {
+        let equal = |k: &KeyColumn| {
+            let (name, type_sql) = (quote_ident(&k.name), self.column(&k.name)?.type_sql());
+            Some(format!(
+                "{row}.{name} OPERATOR({}.{}) (SELECT k.{name} FROM \
+                 pg_catalog.jsonb_to_record($1::pg_catalog.text::pg_catalog.jsonb) AS k ({name} {type_sql}))",
+                quote_ident(&k.operator_schema),
+                k.operator
+            ))
+        };
+        key.columns.iter().filter_map(equal).collect::<Vec<_>>().join(" AND ")
     }
 
     /// A column by name.

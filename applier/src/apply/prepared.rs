@@ -126,8 +126,23 @@ impl Applier {
         Ok((Open { is_there, ..open }, Prepared { name, at, is_there }))
     }
 
+    /// Before what comes other than whole after its commit.
+    ///
+    /// Errors: `NotSupported` where deletions are to be remembered all the same: a slot that sends prepared transactions does so ever after.
+    pub(super) fn may_come_early(&self) -> Result<()> {
+        if !self.two_phase.is_on() || !self.heeds_deletions() {
+            return Ok(());
+        }
+        let message = "a task that has prepared transactions on the peer cannot go both ways with latest_wins or source_priority";
+        Err(Error::new(Kind::NotSupported, message).hint(
+            "Choose another policy with pgrelay.set_conflict_policy(), or go on one way with pgrelay.alter_task(…, '{\"topology\": \"one_way\"}'), \
+             then call pgrelay.resume_task(); or stop the task and start it anew as a two-way one.",
+        ))
+    }
+
     /// The changes of a prepared transaction begin.
     pub(super) async fn begin_prepared(&mut self, xid: u32, at: Lsn, prepared_ts: i64) -> Result<()> {
+        self.may_come_early()?;
         self.yield_to_others().await?;
         self.commit_group().await?;
         let (open, prepared) = self.prepared_at(xid, at, prepared_ts)?;
@@ -231,6 +246,9 @@ impl Applier {
 
     /// Moves the position together with what is known of a prepared transaction.
     async fn move_with(&mut self, sql: String, ts: i64) -> Result<()> {
+        if self.group.is_open() {
+            return Err(Error::new(Kind::Internal, "the position was to move in the middle of a transaction"));
+        }
         let position = self.position;
         self.session.begin(&task_row()).await?;
         for sql in [sql, standing::move_position(&self.setting.origin, position, self.resolver.sight.seen())] {

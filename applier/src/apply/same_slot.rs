@@ -9,7 +9,7 @@
 use pgrelay_core::{Error, Lsn, Result, error::Kind};
 
 use super::{Applier, session::Operation, standing, task_row};
-use crate::pg::server_error;
+use crate::pg::{EMPTY_MESSAGE, server_error};
 
 impl Applier {
     /// Errors: `PositionLost` when source, slot and peer do not belong together.
@@ -44,8 +44,7 @@ impl Applier {
     /// commit time to commit with. A message makes the other side send the transaction, which else would be empty to it.
     pub(super) async fn send_mark(&mut self, position: Lsn) -> Result<i64> {
         let Some(mark) = self.mark.take_if(|mark| mark.position <= position) else { return Ok(0) };
-        let message = "SELECT pg_catalog.pg_logical_emit_message(true, 'pgrelay', ''::pg_catalog.text)";
-        self.session.run(message.to_owned(), Operation::Other, &task_row()).await?;
+        self.session.run(EMPTY_MESSAGE.to_owned(), Operation::Other, &task_row()).await?;
         Ok(mark.commit)
     }
 

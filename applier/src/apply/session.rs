@@ -325,7 +325,8 @@ impl Session {
         prepared.map_err(|e| {
             let error = server_error(e, "prepare a transaction on the peer").object(name);
             let hint = "The peer needs as many max_prepared_transactions as the source has, and room for them. Raise it there and restart the server.";
-            if error.kind == Kind::Connection { error } else { error.hint(hint) }
+            // out_of_memory, object_not_in_prerequisite_state: what PostgreSQL says when there is no room, or none at all.
+            if ["53200", "55000"].contains(&error.sqlstate()) { error.hint(hint) } else { error }
         })
     }
 

@@ -24,6 +24,9 @@ const TOGETHER: usize = 500;
 /// From so many on it is looked before the end which of them need not be noted any more.
 const MANY: usize = 50_000;
 
+/// Likewise by the bytes of their values.
+const MANY_BYTES: usize = 16 << 20;
+
 /// A new row.
 pub struct Noted {
     /// Its relation on the side where it comes from.
@@ -38,16 +41,24 @@ pub struct Noted {
     pub values: Vec<Option<Bytes>>,
 }
 
+impl Noted {
+    fn size(&self) -> usize {
+        self.values.iter().flatten().map(Bytes::len).sum()
+    }
+}
+
 /// New rows of the open transaction.
 #[derive(Default)]
 pub struct NewRows {
     noted: Vec<Noted>,
-    looked: usize,
+    bytes: usize,
+    looked: (usize, usize),
 }
 
 impl NewRows {
     /// Notes one.
     pub fn note(&mut self, row: Noted) {
+        self.bytes += row.size();
         self.noted.push(row);
     }
 
@@ -59,7 +70,8 @@ impl NewRows {
     /// Whether it is time to look which of them hold values that no other row holds. Those cannot come to violate a key: whoever takes
     /// such a value later is noted himself, or is a session of the peer's own, whose key is tested.
     pub fn are_many(&self) -> bool {
-        self.noted.len() >= MANY && self.noted.len() >= 2 * self.looked
+        let (rows, bytes) = self.looked;
+        (self.noted.len() >= MANY && self.noted.len() >= 2 * rows) || (self.bytes >= MANY_BYTES && self.bytes >= 2 * bytes)
     }
 }
 
@@ -87,7 +99,8 @@ impl Tests {
             let found = try_join_all(some.iter().map(|row| self.is_held_twice(peer, row))).await?;
             violating.extend(some.into_iter().zip(found).filter_map(|(row, twice)| twice.then_some(row)));
         }
-        rows.looked = violating.len();
+        rows.bytes = violating.iter().map(Noted::size).sum();
+        rows.looked = (violating.len(), rows.bytes);
         rows.noted = violating;
         Ok(())
     }

@@ -132,6 +132,27 @@ pub(super) fn locked_sql(table: &TableName, condition: &str, origin: &str, track
     images(table, condition, &origins(origin, tracks))
 }
 
+/// Removes rows that were met and are locked, by where they lie.
+///
+/// Errors: `Rejected` when a trigger keeps one.
+pub(super) async fn remove(peer: &Client, table: &TableName, places: &[&str]) -> Result<()> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = places.iter().map(|at| quote_literal(at)).collect();
+    let sql = format!("DELETE FROM ONLY {} WHERE ctid = ANY (ARRAY[{}]::pg_catalog.tid[])", table.quoted(), list.join(", "));
+    let removed = peer.execute(&sql, &[]).await;
+    let removed =
+        removed.map_err(|e| server_error(e, &format!("remove rows of table \"{table}\" that give way")).object(table.to_string()))?;
+    if removed == places.len() as u64 {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Rejected, format!("a row of table \"{table}\" of the peer that is to give way could not be removed"))
+        .object(table.to_string())
+        .detail("A trigger that fires while changes are applied has kept it.")
+        .hint("Disable the trigger for the replica role, or remove the row, then call pgrelay.resume_task()."))
+}
+
 /// A query that locks the rows of a condition and tells of each where it lies, what it holds and who wrote it.
 fn images(table: &TableName, condition: &str, origins: &str) -> String {
     format!(

@@ -8,7 +8,7 @@ use pgrelay_core::{
     Error, Result,
     conflict::{Direction, Kind, Policy, Writer},
     error::Kind as ErrorKind,
-    name::{TableName, quote_ident},
+    name::TableName,
 };
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
@@ -88,18 +88,10 @@ pub async fn apply(
 ) -> Result<Option<Record>> {
     let table = removal.table();
     let failed = |e| server_error(e, "remove a row that has given way on the other side").object(table.to_string());
-    let Some(key) = peer.keys.first() else { return Ok(None) };
-    let condition: Vec<String> = key
-        .columns
-        .iter()
-        .filter_map(|k| {
-            let (name, type_sql) = (quote_ident(&k.name), peer.column(&k.name)?.type_sql());
-            let value =
-                format!("SELECT k.{name} FROM pg_catalog.jsonb_to_record($1::pg_catalog.text::pg_catalog.jsonb) AS k ({name} {type_sql})");
-            Some(format!("\"pgrelay row\".{name} OPERATOR({}.{}) ({value})", quote_ident(&k.operator_schema), k.operator))
-        })
-        .collect();
-    let sql = meet::locked_sql(&table, &format!("{} LIMIT 1", condition.join(" AND ")), side.origin, side.tracks);
+    // By another key it could be the very row that it has given way to.
+    let Some(key) = peer.primary_key() else { return Ok(None) };
+    let condition = peer.has_key_of_jsonb("\"pgrelay row\"", key);
+    let sql = meet::locked_sql(&table, &format!("{condition} LIMIT 1"), side.origin, side.tracks);
     let rows = here.query(&sql, &[&removal.row]).await.map_err(failed)?;
     let Some(row) = rows.first().map(meet::met) else { return Ok(None) };
     let gives_way = match row.writer {
@@ -107,8 +99,7 @@ pub async fn apply(
         _ => true,
     };
     if gives_way {
-        let sql = format!("DELETE FROM ONLY {} WHERE ctid = '{}'", table.quoted(), row.at);
-        here.execute(&sql, &[]).await.map_err(failed)?;
+        meet::remove(here, &table, &[&row.at]).await?;
     }
     if !matches!(row.writer, Writer::Other(_)) {
         return Ok(None);

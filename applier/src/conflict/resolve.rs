@@ -16,7 +16,7 @@ use tokio_postgres::{Client, Statement};
 
 use super::{
     keys::Which,
-    meet::{Look, MetRow},
+    meet::{self, Look, MetRow},
     missing,
     record::{self, Conflict, Images, Record},
     removed,
@@ -175,23 +175,26 @@ impl Resolver {
                 (_, Action::Skip, Some(_)) => Some("The row was deleted, and that counts more than the change.".to_owned()),
                 _ => None,
             },
-            rows: row.iter().chain(&colliding).chain(&gone).cloned().collect(),
+            // What was deleted is no row to be put back, but the reason why the change is left out.
+            rows: row.iter().chain(&colliding).chain(gone.iter().filter(|_| decision.action == Action::Skip)).cloned().collect(),
             result: None,
         });
         if let (Action::Fail, Some(conflict)) = (decision.action, &conflict) {
             self.failure = Some(self.record(session, target, incoming, conflict).await?);
-            return Err(stopped(target, &decision, &colliding, incoming));
+            return Err(stopped(target, self.direction, &decision, &colliding, incoming));
         }
         let applied = match decision.action {
             Action::Skip | Action::Fail => false,
             Action::Apply | Action::Replace => self.write(session, target, incoming, row.as_ref(), &colliding).await?,
         };
         if applied && self.sight.is_two_way() && decision.conflict.is_some_and(|(_, policy)| policy.is_strict()) {
-            // A row with the primary key of the change is the change's own.
-            let primary = self.table(target)?.look.primary();
-            let is_own = |row: &&MetRow| primary.is_some_and(|name| row.constraints.iter().any(|c| c == name));
-            let others: Vec<&MetRow> = colliding.iter().filter(|row| !is_own(row)).collect();
-            removed::tell(session.client(), &table, &others, incoming.origin.committed).await?;
+            // A row with the primary key of the change is the change's own. Without such a key that tests at once the two cannot be told
+            // apart, here or there.
+            let primary = self.table(target)?.look.primary().filter(|_| target.peer().primary_key().is_some());
+            if let Some(primary) = primary {
+                let others: Vec<&MetRow> = colliding.iter().filter(|row| !row.constraints.iter().any(|c| c == primary)).collect();
+                removed::tell(session.client(), &table, &others, incoming.origin.committed).await?;
+            }
         }
         if let Some(conflict) = &mut conflict {
             if applied && incoming.new.is_some() {
@@ -265,6 +268,15 @@ impl Resolver {
 
     /// The last deletion here of the row that a change is about, or that it would make, unless the other side had seen it.
     async fn gone(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<Option<MetRow>> {
+        // pgrelay's own table is no business of the table's owner.
+        session.act_as(None, &target.relation.table).await?;
+        session.settle().await?;
+        let last = self.last_deletion(session, target, incoming).await?;
+        session.act_for(target.peer(), &target.relation.table).await?;
+        Ok(last)
+    }
+
+    async fn last_deletion(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<Option<MetRow>> {
         let (origin, seen) = (&self.origin, self.sight.seen().position);
         let table = self.tables.get_mut(&target.relation.oid).ok_or_else(not_prepared)?;
         let memory = match &table.memory {
@@ -357,22 +369,8 @@ impl Resolver {
 
     /// Removes the rows that give way, but for the one at `but`.
     async fn remove(&self, session: &mut Session, target: &Target, rows: &[MetRow], but: Option<&str>) -> Result<()> {
-        let places: Vec<String> = rows.iter().filter(|row| Some(row.at.as_str()) != but).map(|row| format!("'{}'", row.at)).collect();
-        if places.is_empty() {
-            return Ok(());
-        }
-        let table = &target.relation.table;
-        let sql = format!("DELETE FROM ONLY {} WHERE ctid = ANY (ARRAY[{}]::pg_catalog.tid[])", table.quoted(), places.join(", "));
-        let removed = session.client().execute(&sql, &[]).await;
-        let removed =
-            removed.map_err(|e| server_error(e, &format!("remove rows of table \"{table}\" that give way")).object(table.to_string()))?;
-        if removed == places.len() as u64 {
-            return Ok(());
-        }
-        Err(Error::new(Kind::Rejected, format!("a row of table \"{table}\" of the peer that is to give way could not be removed"))
-            .object(table.to_string())
-            .detail("A trigger that fires while changes are applied has kept it.")
-            .hint("Disable the trigger for the replica role, or remove the row, then call pgrelay.resume_task()."))
+        let places: Vec<&str> = rows.iter().map(|row| row.at.as_str()).filter(|at| Some(*at) != but).collect();
+        meet::remove(session.client(), &target.relation.table, &places).await
     }
 }
 
@@ -410,7 +408,7 @@ fn without_row(target: &Target) -> Error {
 }
 
 /// The error that a task stops with.
-fn stopped(target: &Target, decision: &Decision, colliding: &[MetRow], incoming: Incoming<'_>) -> Error {
+fn stopped(target: &Target, direction: Direction, decision: &Decision, colliding: &[MetRow], incoming: Incoming<'_>) -> Error {
     let table = &target.relation.table;
     let kind = decision.conflict.map_or("conflict", |(kind, _)| kind.as_str());
     let constraints: Vec<String> = colliding.iter().flat_map(|row| row.constraints.iter().map(|name| format!("\"{name}\""))).collect();
@@ -427,7 +425,8 @@ fn stopped(target: &Target, decision: &Decision, colliding: &[MetRow], incoming:
         .detail(format!("It is {kind}{by}, in the transaction that commits at {}.", incoming.origin.commit))
         .hint(format!(
             "See pgrelay.conflict. Mend the row on the peer or choose a policy with pgrelay.set_conflict_policy(), then call \
-             pgrelay.resume_task(); or leave the whole transaction out with pgrelay.skip_transaction(task, '{}').",
-            incoming.origin.commit
+             pgrelay.resume_task(); or leave the whole transaction out with pgrelay.skip_transaction(task, '{}', '{}').",
+            incoming.origin.commit,
+            direction.as_str()
         ))
 }

@@ -66,8 +66,8 @@ pub async fn remember(there: &Client, key: &str, deleted: Vec<Deleted>) -> Resul
         let names: Vec<String> = columns.iter().map(|(name, _)| quote_ident(name)).collect();
         let sql = format!(
             "INSERT INTO pgrelay_peer.tombstone (task_key, schema_name, table_name, key, commit_lsn, deleted_at) \
-             SELECT {}, {}, {}, pg_catalog.to_jsonb(k), v.\"pgrelay commit\", v.\"pgrelay at\" \
-             FROM (VALUES {}) AS v ({names}, \"pgrelay commit\", \"pgrelay at\") CROSS JOIN LATERAL (SELECT {of_v}) AS k",
+             SELECT {}, {}, {}, pg_catalog.to_jsonb(\"pgrelay key\".*), v.\"pgrelay commit\", v.\"pgrelay at\" \
+             FROM (VALUES {}) AS v ({names}, \"pgrelay commit\", \"pgrelay at\") CROSS JOIN LATERAL (SELECT {of_v}) AS \"pgrelay key\"",
             quote_literal(key),
             quote_literal(&table.schema),
             quote_literal(&table.name),
@@ -173,9 +173,12 @@ pub async fn is_brought_back(peer: &Client, key: &str, target: &Target, seen: Ls
     Ok(row.map_err(|e| server_error(e, "look for deleted rows").object(table.to_string()))?.get(0))
 }
 
-/// The tables with rows that are remembered.
-pub async fn tables(peer: &Client, key: &str) -> Result<Vec<TableName>> {
-    let sql = "SELECT DISTINCT schema_name, table_name FROM pgrelay_peer.tombstone WHERE task_key = $1";
-    let rows = peer.query(sql, &[&key]).await.map_err(|e| server_error(e, "look for deleted rows"))?;
+/// Those of the tables of which rows are remembered.
+pub async fn tables(peer: &Client, key: &str, of: &[Arc<TableName>]) -> Result<Vec<TableName>> {
+    let (schemas, names): (Vec<&str>, Vec<&str>) = of.iter().map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
+    let sql = "SELECT t.schema_name, t.table_name FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[])) AS t (schema_name, table_name) \
+               WHERE EXISTS (SELECT FROM pgrelay_peer.tombstone s \
+                             WHERE s.task_key = $1 AND s.schema_name = t.schema_name AND s.table_name = t.table_name)";
+    let rows = peer.query(sql, &[&key, &schemas, &names]).await.map_err(|e| server_error(e, "look for deleted rows"))?;
     Ok(rows.iter().map(|row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
 }

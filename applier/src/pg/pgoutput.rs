@@ -216,15 +216,6 @@ pub fn is_row(payload: &[u8]) -> bool {
     matches!(payload.first(), Some(b'I' | b'U' | b'D'))
 }
 
-/// When the transaction was committed that a message begins, if it is such a message; microseconds since 2000.
-pub fn begins_at(payload: &[u8]) -> Option<i64> {
-    if payload.first() != Some(&b'B') {
-        return None;
-    }
-    let (_final_lsn, rest) = payload[1..].split_at_checked(8)?;
-    rest.first_chunk().map(|ts| i64::from_be_bytes(*ts))
-}
-
 /// Decodes one message. `streaming` is true between `StreamStart` and `StreamStop`, where data messages begin with an xid.
 pub fn decode(payload: &Bytes, streaming: bool) -> Result<Message<'_>> {
     let mut fields = Fields::new(payload);

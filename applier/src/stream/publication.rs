@@ -1,4 +1,4 @@
-//! The task's publications on the source, and the replica identities it changes for them.
+//! The task's publications on the source.
 //!
 //! A table from which UPDATE and DELETE cannot be carried is never published for them: they would fail in the
 //! application. So there are two publications, one of every change and one of INSERT and TRUNCATE only; together they
@@ -8,11 +8,12 @@
 use pgrelay_core::{
     Error, Result,
     error::Kind,
-    name::{TableName, quote_ident, quote_literal},
+    name::{TableName, quote_ident},
     task::{Keyless, Names},
 };
-use tokio_postgres::{Client, error::SqlState};
+use tokio_postgres::Client;
 
+use super::{identity::Marks, patiently};
 use crate::pg::server_error;
 
 /// A table of the source.
@@ -116,18 +117,22 @@ pub async fn create(
     let keyed = |t: &SourceTable| t.usable || (keyless == Keyless::Full && !t.partitioned);
     if keyless == Keyless::Full {
         for table in tables.iter().filter(|t| t.publishable && !t.usable && !t.partitioned) {
-            set_identity_full(source, task_id, table).await?;
+            Marks::of_task(task_id).set_full(source, table).await?;
         }
     }
+    let published = tables.iter().filter(|t| t.publishable && (!t.partitioned || whole(t, all, tables, &keyed)));
+    create_of(source, names, published.map(|t| (t, !keyed(t)))).await
+}
+
+/// Makes the publications of these tables, once; of those with `true` updates and deletes are not carried.
+pub async fn create_of<'a>(source: &Client, names: &Names, tables: impl Iterator<Item = (&'a SourceTable, bool)>) -> Result<()> {
+    let (inserts, all): (Vec<_>, Vec<_>) = tables.partition(|(_, insert_only)| *insert_only);
     let mut sql = String::from("BEGIN; SET LOCAL lock_timeout = '500ms'; ");
-    for (name, publish, with_keys) in
-        [(&names.publication, "insert, update, delete, truncate", true), (&names.publication_insert_only, "insert, truncate", false)]
+    for (name, publish, tables) in
+        [(&names.publication, "insert, update, delete, truncate", all), (&names.publication_insert_only, "insert, truncate", inserts)]
     {
-        let list: Vec<String> = tables
-            .iter()
-            .filter(|t| t.publishable && keyed(t) == with_keys && (!t.partitioned || whole(t, all, tables, &keyed)))
-            .map(|t| if t.partitioned { t.table.quoted() } else { format!("ONLY {}", t.table.quoted()) })
-            .collect();
+        let name_of = |t: &SourceTable| if t.partitioned { t.table.quoted() } else { format!("ONLY {}", t.table.quoted()) };
+        let list: Vec<String> = tables.iter().map(|(t, _)| name_of(t)).collect();
         let tables = if list.is_empty() { String::new() } else { format!(" FOR TABLE {}", list.join(", ")) };
         let name = quote_ident(name);
         sql += &format!("CREATE PUBLICATION {name}{tables} WITH (publish = '{publish}', publish_via_partition_root = false); ");
@@ -142,74 +147,21 @@ fn whole(parent: &SourceTable, all: &[SourceTable], tables: &[SourceTable], keye
     partitions.all(|t| t.publishable && keyed(t) == keyed(parent) && tables.iter().any(|own| own.oid == t.oid))
 }
 
-/// Runs a transaction that sets a short `lock_timeout`, again and again until it gets its locks: whoever queues behind a
-/// lock that is waited for waits too, and the application must not.
-pub async fn patiently(source: &Client, sql: &str, doing: &str) -> Result<()> {
-    loop {
-        match source.batch_execute(sql).await {
-            Ok(()) => return Ok(()),
-            Err(e) => {
-                source.batch_execute("ROLLBACK").await.map_err(|e| server_error(e, doing))?;
-                if e.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
-                    return Err(server_error(e, doing));
-                }
-            }
-        }
-        tokio::time::sleep(RETRY_LOCK_AFTER).await;
-    }
-}
-
-/// Between two tries to get a lock.
-const RETRY_LOCK_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
-
-/// Sets REPLICA IDENTITY FULL and writes down what was there.
-async fn set_identity_full(source: &Client, task_id: i64, table: &SourceTable) -> Result<()> {
-    let index = table.identity_index.as_deref().map_or("NULL".to_owned(), quote_literal);
-    let sql = format!(
-        "BEGIN; SET LOCAL lock_timeout = '500ms'; ALTER TABLE ONLY {} REPLICA IDENTITY FULL; \
-         INSERT INTO pgrelay.replica_identity (task_id, table_oid, identity_before, index_before) \
-         VALUES ({task_id}, {}, {}, {index}) ON CONFLICT DO NOTHING; COMMIT",
-        table.table.quoted(),
-        table.oid,
-        quote_literal(&table.identity),
-    );
-    let doing = format!("set the replica identity of table \"{}\"", table.table);
-    patiently(source, &sql, &doing).await.map_err(|e| e.object(table.table.to_string()))
-}
-
 /// Sets REPLICA IDENTITY FULL where a table that is published for every change has no identity: it may have lost it while
 /// the publications were being made, or by a command whose snapshot did not show the task to the event trigger.
 pub async fn keep_identities(source: &Client, task_id: i64, published: &[Published], all: &[SourceTable]) -> Result<()> {
     let every_change = published.iter().filter(|p| !p.insert_only);
     for table in every_change.filter_map(|p| all.iter().find(|t| t.oid == p.oid && !t.usable)) {
-        set_identity_full(source, task_id, table).await?;
+        Marks::of_task(task_id).set_full(source, table).await?;
     }
     Ok(())
 }
 
 /// Takes the publications away.
-pub async fn drop_both(source: &Client, names: &Names) -> Result<()> {
+pub async fn remove(source: &Client, names: &Names) -> Result<()> {
     for name in [&names.publication, &names.publication_insert_only] {
         let sql = format!("BEGIN; SET LOCAL lock_timeout = '500ms'; DROP PUBLICATION IF EXISTS {}; COMMIT", quote_ident(name));
         patiently(source, &sql, "drop a publication").await?;
-    }
-    Ok(())
-}
-
-/// Takes the publications away and puts the replica identities back.
-pub async fn remove(source: &Client, task_id: i64, names: &Names) -> Result<()> {
-    drop_both(source, names).await?;
-    let sql = include_str!("../../../sql/query/source/changed_identities.sql");
-    let rows = source.query(sql, &[&task_id]).await.map_err(|e| server_error(e, "read the changed replica identities"))?;
-    for row in rows {
-        let (oid, table): (u32, Option<String>) = (row.get("table_oid"), row.get("table_name"));
-        let put_back = table.map(|table| format!("ALTER TABLE ONLY {table} REPLICA IDENTITY {};", row.get::<_, &str>("clause")));
-        let sql = format!(
-            "BEGIN; SET LOCAL lock_timeout = '500ms'; {} \
-             DELETE FROM pgrelay.replica_identity WHERE task_id = {task_id} AND table_oid = {oid}; COMMIT",
-            put_back.unwrap_or_default()
-        );
-        patiently(source, &sql, "put a replica identity back").await?;
     }
     Ok(())
 }

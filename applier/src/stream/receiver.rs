@@ -16,9 +16,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::slot;
+use super::{history::History, slot};
 use crate::{
-    apply::sight::History,
     crash::{self, Point},
     pg::{
         Endpoint,
@@ -143,12 +142,12 @@ pub struct Receiving {
 impl Receiving {
     /// Streams on a thread of its own until the connection ends, which is an error, or the `Frames` go away, which is not.
     ///
-    /// What it reads of commits is written to `history`.
+    /// What it reads of commits is written to `history`, if there is one.
     pub async fn start(
         request: Request,
         confirmed: watch::Receiver<Lsn>,
         progress: Arc<Progress>,
-        history: Arc<History>,
+        history: Option<Arc<History>>,
     ) -> Result<(Receiving, Frames)> {
         let (deliver, frames) = queue();
         let (starting, started) = oneshot::channel();
@@ -163,7 +162,7 @@ impl Receiving {
                 Err(error) => return drop(starting.send(Err(error))),
             };
             let _ = starting.send(Ok(()));
-            let failed = receive(stream, &deliver, confirmed, progress, &history).await;
+            let failed = receive(stream, &deliver, confirmed, progress, history.as_deref()).await;
             // Before the applier hears that there are no more frames.
             let _ = ending.send(failed);
         };
@@ -233,7 +232,7 @@ async fn receive(
     deliver: &Deliver,
     confirmed: watch::Receiver<Lsn>,
     progress: Arc<Progress>,
-    history: &History,
+    history: Option<&History>,
 ) -> Result<()> {
     forward(&mut stream, deliver, confirmed, progress, history).await?;
     // One that the source is too busy to end is ended by whoever reads the slot next.
@@ -246,7 +245,7 @@ async fn forward(
     deliver: &Deliver,
     confirmed: watch::Receiver<Lsn>,
     progress: Arc<Progress>,
-    history: &History,
+    history: Option<&History>,
 ) -> Result<()> {
     let mut period = tokio::time::interval(STATUS_PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -267,13 +266,15 @@ async fn forward(
             match &frame {
                 Frame::Data { wal_start, payload, sent, .. } => {
                     status.received = status.received.max(*wal_start);
-                    late = pgoutput::begins_at(payload).map_or(late, |commit_ts| is_late(*sent, commit_ts));
                     if pgoutput::is_row(payload) {
                         rows += 1;
                         crash::at(Point::Received);
                     }
-                    if let Some(b'B' | b'c') = payload.first() {
-                        remember(history, payload)?;
+                    if let Some(commit) = commit_in(payload)? {
+                        late = is_late(*sent, commit.time);
+                        if let Some(history) = history {
+                            history.read(commit.xid, commit.at, commit.time);
+                        }
                     }
                     bytes += payload.len();
                 }
@@ -312,14 +313,25 @@ async fn forward(
     }
 }
 
-/// Where a transaction has committed.
-fn remember(history: &History, payload: &Bytes) -> Result<()> {
-    match pgoutput::decode(payload, false)? {
-        Message::Begin { final_lsn, commit_ts, xid } => history.read(xid, final_lsn, commit_ts),
-        Message::StreamCommit { xid, commit_lsn, commit_ts, .. } => history.read(xid, commit_lsn, commit_ts),
-        _ => {}
+/// What a message tells of a transaction.
+struct Commit {
+    xid: u32,
+    /// Its commit record.
+    at: Lsn,
+    /// By the source's clock, in microseconds since 2000.
+    time: i64,
+}
+
+/// The commit that a message tells of, if it does.
+fn commit_in(payload: &Bytes) -> Result<Option<Commit>> {
+    if !matches!(payload.first(), Some(b'B' | b'c')) {
+        return Ok(None);
     }
-    Ok(())
+    Ok(match pgoutput::decode(payload, false)? {
+        Message::Begin { final_lsn, commit_ts, xid } => Some(Commit { xid, at: final_lsn, time: commit_ts }),
+        Message::StreamCommit { xid, commit_lsn, commit_ts, .. } => Some(Commit { xid, at: commit_lsn, time: commit_ts }),
+        _ => None,
+    })
 }
 
 impl Deliver {

@@ -10,7 +10,7 @@ use crate::{
     crash::{self, Point},
     pg::server_error,
     store::{Event, Level},
-    stream::{publication, slot},
+    stream::{identity::Marks, publication, slot},
 };
 
 /// Keeps two appliers from using and dropping pgrelay's own schema on a peer at once; ends with the transaction. Only the
@@ -59,7 +59,8 @@ pub async fn run(c: &Context) -> Result<()> {
             reverse::remove_with_task(c, &mut source, there).await?;
         }
     }
-    publication::remove(&source, c.row.id, &c.names).await?;
+    publication::remove(&source, &c.names).await?;
+    Marks::of_task(c.row.id).put_back(&source).await?;
     crash::at(Point::PublicationRemoved);
     match peer {
         None if is_clone && c.has_begun() => {
@@ -130,6 +131,6 @@ async fn leave(c: &Context, why: &str) -> Result<()> {
         "the peer was left as it is: prepared transactions \"{key}_…\", replication origins \"{key}\" and \"{key}_copy_…\", schema \"pgrelay_peer\"{reverse}"
     );
     let event = Event { detail: Some(why.to_owned()), ..Event::new(Level::Warning, "left_behind", message) };
-    let hint = "When nobody needs them any more: pgrelay.drop_task(…, force => true) from the source that made the task, or drop them there with pg_replication_origin_drop() and DROP SCHEMA pgrelay_peer CASCADE.";
+    let hint = "When nobody needs them any more: pgrelay.drop_task(…, force => true) from the source that made the task, or drop them there with ROLLBACK PREPARED, then pg_replication_origin_drop() and DROP SCHEMA pgrelay_peer CASCADE.";
     c.event(event.hint(hint)).await
 }

@@ -1,8 +1,8 @@
 //! `interleave_sequences`: source and peer draw from the same sequences without meeting, until the task ends.
 //!
 //! For each sequence one transaction on each side, open at the same time: both have locked it, so nobody draws from it between what is
-//! read and what is set. The peer's commits first. Each writes down the step of before, so a sequence that was changed on one side only,
-//! as by a crash between the two, is known, and the next call does it again on both.
+//! read and what is set. The source's commits first, and what it writes down is what the end of the task goes by: so a sequence that was
+//! changed there only, as by a crash between the two, is known, and the next call does it again on both.
 //! Whoever draws waits for a few round trips; where a transaction that has drawn stays open, the sequence is left as it is, not waited for.
 
 use pgrelay_core::{
@@ -32,12 +32,13 @@ pub async fn begin(c: &Context) -> Result<()> {
     }
     let (mut source, mut peer) = (c.source("sequences").await?, c.peer_plain("sequences").await?);
     let known = c.store.interleaved(c.row.id).await?;
-    for (schema, name) in sequences::selected(&source, &peer, c).await? {
+    let made = sequences::made(&peer, &c.names.origin).await?;
+    for (schema, name) in sequences::selected(&source, &made, c).await? {
         let known = known.iter().find(|k| k.schema == schema && k.name == name);
         let mut ends = Ends { source: source.transaction().await.map_err(failed)?, peer: peer.transaction().await.map_err(failed)? };
         ends.begin(c, known, &schema, &name).await.map_err(|e| in_use(e, &schema, &name))?;
-        ends.peer.commit().await.map_err(failed)?;
         ends.source.commit().await.map_err(failed)?;
+        ends.peer.commit().await.map_err(failed)?;
     }
     c.event(Event::new(Level::Info, "sequences", "source and peer draw other values from the task's sequences")).await
 }
@@ -105,7 +106,7 @@ impl Ends<'_> {
             self.give_up(c, schema, name).await?;
             return self.note(c, schema, name, sequence.increment, Some("It does not exist on the peer.")).await;
         }
-        // A try that has come as far as the peer only has left the step of before on the source.
+        // A try that has come as far as the source only has written down the step of before.
         let before = known.filter(|known| known.reason.is_none()).map(|known| known.increment_before);
         let step = before.unwrap_or(sequence.increment);
         let sequence = Sequence { increment: step, ..sequence };

@@ -23,13 +23,14 @@ use tokio_postgres::Client;
 
 use super::{context::Context, large_objects, pipeline, reporter, reverse, sequences::Positions, start_slot, watch as source_watch};
 use crate::{
-    apply::{Applier, CopyMessage, End, Setting as ApplySetting, sight::History},
+    apply::{Applier, CopyMessage, End, Setting as ApplySetting},
     copy::{self, Beside, Job, Setting as CopySetting, Snapshots},
     crash::{self, Point},
     pg::{Endpoint, server_error},
     progress::{Progress, TableProgress, TableState},
     store::{Event, Level},
     stream::{
+        history::History,
         publication::{self, SourceTable},
         receiver::{Receiving, Request},
         slot,
@@ -199,7 +200,8 @@ pub struct Reading {
     progress: Arc<Progress>,
     /// To what goes back nothing more than its position may be told.
     messages: bool,
-    history: Arc<History>,
+    /// Where what it reads of commits is remembered, if anything goes back.
+    history: Option<Arc<History>>,
 }
 
 /// For the stream of a direction.
@@ -210,7 +212,7 @@ pub async fn reading(c: &Context, options: &Options) -> Result<Reading> {
         application_name: source_watch::stream_name(c),
         progress: c.progress(),
         messages: options.is_two_way(),
-        history: c.pair.read_by(c.row.direction),
+        history: options.is_two_way().then(|| c.pair.read_by(c.row.direction)),
     })
 }
 

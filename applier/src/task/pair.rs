@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pgrelay_core::conflict::Direction;
 use tokio::sync::{Mutex, watch};
 
-use crate::apply::sight::History;
+use crate::stream::history::History;
 
 /// Shared by the runners of a task's two directions.
 pub struct Pair {

@@ -2,17 +2,15 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use pgrelay_core::{
-    Lsn, Result,
-    name::{TableName, quote_ident, quote_literal},
-};
+use pgrelay_core::{Lsn, Result, name::TableName};
 use tokio_postgres::Client;
 
 use super::{cleanup, context::Context};
 use crate::{
     apply,
-    pg::server_error,
+    pg::{EMPTY_MESSAGE, server_error},
     stream::{
+        identity::Marks,
         publication::{self, Published, SourceTable},
         slot,
     },
@@ -37,67 +35,21 @@ pub async fn publish(c: &Context, source: &Client, peer: &Client, tables: &[Publ
     let wanted: HashMap<&TableName, bool> = tables.iter().map(|p| (&p.table, p.insert_only)).collect();
     let found: Vec<(&SourceTable, bool)> =
         here.iter().filter(|t| t.publishable && !t.partitioned).filter_map(|t| Some((t, *wanted.get(&t.table)?))).collect();
+    let marks = Marks::on_peer(&c.row.forward_names().origin);
     for (table, insert_only) in &found {
         if !insert_only && table.identity != "f" && whole.get(&table.table) == Some(&true) {
-            set_identity_full(c, source, table).await?;
+            marks.set_full(source, table).await?;
         }
     }
-    let list = |inserts: bool| {
-        let names = found.iter().filter(|(_, insert_only)| *insert_only == inserts).map(|(t, _)| format!("ONLY {}", t.table.quoted()));
-        let names: Vec<String> = names.collect();
-        if names.is_empty() { String::new() } else { format!(" FOR TABLE {}", names.join(", ")) }
-    };
-    let (all, inserts) = (quote_ident(&c.names.publication), quote_ident(&c.names.publication_insert_only));
-    let sql = format!(
-        "BEGIN; SET LOCAL lock_timeout = '500ms'; \
-         CREATE PUBLICATION {all}{} WITH (publish = 'insert, update, delete, truncate'); \
-         CREATE PUBLICATION {inserts}{} WITH (publish = 'insert, truncate'); COMMIT",
-        list(false),
-        list(true)
-    );
-    publication::patiently(source, &sql, "create the publications on the peer").await
-}
-
-/// Sets REPLICA IDENTITY FULL and writes down what was there, with the task's row on the peer.
-async fn set_identity_full(c: &Context, source: &Client, table: &SourceTable) -> Result<()> {
-    let index = table.identity_index.as_deref().map_or("NULL".to_owned(), quote_literal);
-    let sql = format!(
-        "BEGIN; SET LOCAL lock_timeout = '500ms'; ALTER TABLE ONLY {} REPLICA IDENTITY FULL; \
-         INSERT INTO pgrelay_peer.replica_identity (task_key, table_oid, identity_before, index_before) \
-         VALUES ({}, {}, {}, {index}) ON CONFLICT DO NOTHING; COMMIT",
-        table.table.quoted(),
-        quote_literal(&c.row.forward_names().origin),
-        table.oid,
-        quote_literal(&table.identity),
-    );
-    let doing = format!("set the replica identity of table \"{}\" on the peer", table.table);
-    publication::patiently(source, &sql, &doing).await.map_err(|e| e.object(table.table.to_string()))
+    publication::create_of(source, &c.names, found.into_iter()).await
 }
 
 /// Ends the sessions there and takes slot, publications and changed replica identities away.
 pub async fn remove_from_source(c: &Context, source: &Client) -> Result<()> {
     cleanup::end_sessions(source, &c.names.origin).await?;
     slot::remove(source, &c.names).await?;
-    publication::drop_both(source, &c.names).await?;
-    let failed = |e| server_error(e, "read the changed replica identities of the peer");
-    let there = "SELECT pg_catalog.to_regclass('pgrelay_peer.replica_identity') IS NOT NULL";
-    if !source.query_one(there, &[]).await.map_err(failed)?.get::<_, bool>(0) {
-        return Ok(());
-    }
-    let key = c.row.forward_names().origin;
-    let rows = source.query(include_str!("../../../sql/query/peer/changed_identities.sql"), &[&key]).await.map_err(failed)?;
-    for row in rows {
-        let (oid, table): (u32, Option<String>) = (row.get("table_oid"), row.get("table_name"));
-        let put_back = table.map(|table| format!("ALTER TABLE ONLY {table} REPLICA IDENTITY {};", row.get::<_, &str>("clause")));
-        let sql = format!(
-            "BEGIN; SET LOCAL lock_timeout = '500ms'; {} \
-             DELETE FROM pgrelay_peer.replica_identity WHERE task_key = {} AND table_oid = {oid}; COMMIT",
-            put_back.unwrap_or_default(),
-            quote_literal(&key)
-        );
-        publication::patiently(source, &sql, "put a replica identity of the peer back").await?;
-    }
-    Ok(())
+    publication::remove(source, &c.names).await?;
+    Marks::on_peer(&c.row.forward_names().origin).put_back(source).await
 }
 
 /// Errors: `PositionLost` when the position of the direction is not there any more.
@@ -111,8 +63,8 @@ pub async fn has_position(c: &Context, peer: &Client) -> Result<()> {
 
 /// A commit of which the stream tells.
 pub async fn write_something(client: &Client) -> Result<()> {
-    let sql = "SET synchronous_commit = on; SELECT pg_catalog.pg_logical_emit_message(true, 'pgrelay', ''::pg_catalog.text)";
-    client.batch_execute(sql).await.map_err(|e| server_error(e, "write a message"))
+    let sql = format!("SET synchronous_commit = on; {EMPTY_MESSAGE}");
+    client.batch_execute(&sql).await.map_err(|e| server_error(e, "write a message"))
 }
 
 /// Returns when the forward direction has passed all that the reverse one wrote: whose origin is dropped before that, it could not tell

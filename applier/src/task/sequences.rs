@@ -26,13 +26,16 @@ pub struct Positions {
     told: HashMap<(String, String), (i64, bool)>,
 }
 
+/// A sequence by schema and name, with its last value and whether that was given.
+type News = ((String, String), (i64, bool));
+
 impl Positions {
     /// Sets on the peer what has changed on the source since the last call.
     pub async fn follow(&mut self, source: &Client, peer: &Client, c: &Context) -> Result<()> {
         let (keeps, is_two_way) = (c.options().existing_objects == ExistingObjects::Keep, c.options().is_two_way());
         let made = made(peer, &c.names.origin).await?;
         let own = |name: &(String, String)| is_two_way || (keeps && !made.contains(&format!("sequence {}.{}", name.0, name.1)));
-        let names = selected(source, peer, c).await?;
+        let names = selected(source, &made, c).await?;
         for some in names.chunks(AT_ONCE) {
             let read = some.iter().map(|(schema, name)| {
                 let (s, n) = (quote_literal(schema), quote_literal(name));
@@ -40,7 +43,12 @@ impl Positions {
             });
             let sql = read.collect::<Vec<_>>().join(" UNION ALL ");
             match source.query(&sql, &[]).await {
-                Ok(rows) => self.tell_if_it_follows(peer, &c.names.origin, &rows, own).await?,
+                Ok(rows) => {
+                    let news: Vec<News> = rows.iter().map(read_position).filter(|(name, at)| self.told.get(name) != Some(at)).collect();
+                    if !news.is_empty() {
+                        self.tell_if_it_follows(peer, &c.names.origin, news, own).await?;
+                    }
+                }
                 // One was dropped since they were listed: the next round does without it.
                 Err(e) if e.code() == Some(&SqlState::UNDEFINED_TABLE) => {}
                 Err(e) => return Err(server_error(e, "read the sequences")),
@@ -54,7 +62,7 @@ impl Positions {
         &mut self,
         peer: &Client,
         key: &str,
-        rows: &[tokio_postgres::Row],
+        mut news: Vec<News>,
         own: impl Fn(&(String, String)) -> bool,
     ) -> Result<()> {
         let failed = |e| server_error(e, "set the sequences on the peer");
@@ -63,24 +71,16 @@ impl Positions {
             let sql = "SELECT schema_name, sequence_name FROM pgrelay_peer.sequence WHERE task_key = $1";
             let apart = peer.query(sql, &[&key]).await.map_err(failed)?;
             let apart: HashSet<(String, String)> = apart.iter().map(|r| (r.get(0), r.get(1))).collect();
-            self.tell(peer, rows, &apart, own).await
+            news.retain(|(name, _)| !apart.contains(name));
+            self.tell(peer, news, own).await
         };
         let told = told.await;
         peer.batch_execute(if told.is_ok() { "COMMIT" } else { "ROLLBACK" }).await.map_err(failed)?;
         told
     }
 
-    async fn tell(
-        &mut self,
-        peer: &Client,
-        rows: &[tokio_postgres::Row],
-        apart: &HashSet<(String, String)>,
-        own: impl Fn(&(String, String)) -> bool,
-    ) -> Result<()> {
-        let position =
-            |r: &tokio_postgres::Row| ((r.get::<_, String>(0), r.get::<_, String>(1)), (r.get::<_, i64>(2), r.get::<_, bool>(3)));
-        let news = rows.iter().map(position).filter(|(name, at)| !apart.contains(name) && self.told.get(name) != Some(at));
-        let (own, news): (Vec<_>, Vec<_>) = news.partition(|(name, _)| own(name));
+    async fn tell(&mut self, peer: &Client, news: Vec<News>, own: impl Fn(&(String, String)) -> bool) -> Result<()> {
+        let (own, news): (Vec<News>, Vec<News>) = news.into_iter().partition(|(name, _)| own(name));
         for (name, (value, called)) in own {
             advance(peer, &name, value, called).await?;
             self.told.insert(name, (value, called));
@@ -99,11 +99,14 @@ impl Positions {
     }
 }
 
+fn read_position(row: &tokio_postgres::Row) -> News {
+    ((row.get(0), row.get(1)), (row.get(2), row.get(3)))
+}
+
 /// The task's sequences by schema and name: those that it selects, those that it made because a selected object needs them, and those of
-/// its extensions.
-pub async fn selected(source: &Client, peer: &Client, c: &Context) -> Result<Vec<(String, String)>> {
+/// its extensions. `made`: what stands on the peer of that.
+pub async fn selected(source: &Client, made: &HashSet<String>, c: &Context) -> Result<Vec<(String, String)>> {
     let selection = c.row.selection()?;
-    let made = made(peer, &c.names.origin).await?;
     let sql = include_str!("../../../sql/query/source/sequences.sql");
     let rows = source.query(sql, &[]).await.map_err(|e| server_error(e, "list the sequences"))?;
     let wanted = |row: &tokio_postgres::Row| {
@@ -134,7 +137,7 @@ async fn advance(peer: &Client, (schema, name): &(String, String), value: i64, c
 }
 
 /// Marks of the sequences and extensions that the task has made on the peer, and of the positions that it leaves out.
-async fn made(peer: &Client, key: &str) -> Result<HashSet<String>> {
+pub async fn made(peer: &Client, key: &str) -> Result<HashSet<String>> {
     let sql = "SELECT identity FROM pgrelay_peer.object \
                WHERE task_key = $1 AND (pg_catalog.starts_with(identity, 'sequence ') OR pg_catalog.starts_with(identity, 'extension ')) \
                UNION ALL SELECT identity FROM pgrelay_peer.left_out \

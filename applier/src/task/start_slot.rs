@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 use super::{context::Context, watch as source_watch};
 use crate::{
     apply::fresh_snapshot,
-    pg::server_error,
+    pg::{EMPTY_MESSAGE, server_error},
     store::{Event, Level},
     stream::slot,
 };
@@ -65,7 +65,7 @@ pub async fn prove(c: &Context, mut passed: watch::Receiver<Lsn>) -> Result<()> 
         never = source_watch::tell_long_transactions(c, &source) => never?,
     }
     // Behind the ends of those, and the stream comes to it though nobody else writes on the source: a commit of its own, flushed.
-    let row = source.query_one("SELECT pg_catalog.pg_logical_emit_message(true, 'pgrelay', '')::text", &[]).await;
+    let row = source.query_one(EMPTY_MESSAGE, &[]).await;
     let end: Lsn = row.map_err(|e| server_error(e, "write a message to the source's WAL"))?.get::<_, &str>(0).parse()?;
     // Whoever does not move it any more has ended with an error, which is told elsewhere.
     let is_past = passed.wait_for(|passed| *passed >= end).await.is_ok();

@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Transaction};
 
 use super::context::Context;
 use crate::{
-    apply::{hold::MAY_USE_ORIGINS, peer_table::PeerTable},
+    apply::{hold::MAY_USE_ORIGINS, not_marked, peer_table::PeerTable},
     pg::{connect, server_error},
     store::{Event, Level, Overwritten},
 };
@@ -44,9 +44,13 @@ pub async fn undo(c: &Context, record: i64) -> Result<()> {
     let settings = [("application_name", name.as_str()), ("session_replication_role", "replica"), ("synchronous_commit", "on")];
     let mut client = connect(&endpoint, &name, &settings).await?;
     let origin = format!("{key}_copy_undo");
-    let is_marked = take_origin(&client, &origin).await?;
+    let (is_marked, is_two_way) = (take_origin(&client, &origin).await?, c.options().is_two_way());
+    if is_two_way && !is_marked {
+        return Err(not_marked());
+    }
     let undone = put_back(&mut client, record, &overwritten).await;
-    if is_marked {
+    // In a two-way task it stays until the task ends: the stream that leaves out what carries it may read that later.
+    if is_marked && !is_two_way {
         let sql = "SELECT pg_catalog.pg_replication_origin_session_reset(), pg_catalog.pg_replication_origin_drop($1)";
         // The session ends anyway, and the clean-up of the task drops what is left.
         let _ = client.execute(sql, &[&origin]).await;
@@ -72,6 +76,10 @@ async fn put_back(client: &mut Client, record: i64, overwritten: &Overwritten) -
     let table = &overwritten.table;
     let failed = |e| server_error(e, &format!("put rows of table \"{table}\" back")).object(table.to_string());
     let peer = PeerTable::read(client, &OnceCell::new(), table).await?;
+    if peer.keys.is_empty() {
+        // Asked twice, it would put the rows there twice.
+        return Err(without_key(record, table));
+    }
     let transaction = client.transaction().await.map_err(failed)?;
     if let Some(owner) = &peer.acts_as {
         transaction.batch_execute(&format!("SET LOCAL ROLE {}", quote_ident(owner))).await.map_err(failed)?;
@@ -97,22 +105,13 @@ async fn put_back(client: &mut Client, record: i64, overwritten: &Overwritten) -
 /// Removes the row that the resolution has left, which must be as it was then.
 async fn remove_unchanged(transaction: &Transaction<'_>, record: i64, table: &TableName, peer: &PeerTable, row: &str) -> Result<()> {
     let failed = |e| server_error(e, &format!("put rows of table \"{table}\" back")).object(table.to_string());
-    let Some(key) = peer.keys.first() else {
-        return Err(changed(record, table, "It has no key by which the row could be found."));
-    };
-    let found_by = key.columns.iter().filter_map(|k| {
-        let (name, type_sql) = (quote_ident(&k.name), peer.column(&k.name)?.type_sql());
-        let operator = format!("OPERATOR({}.{})", quote_ident(&k.operator_schema), k.operator);
-        let value =
-            format!("SELECT k.{name} FROM pg_catalog.jsonb_to_record($1::pg_catalog.text::pg_catalog.jsonb) AS k ({name} {type_sql})");
-        Some(format!("\"pgrelay row\".{name} {operator} ({value})"))
-    });
+    let Some(key) = peer.keys.first() else { return Err(without_key(record, table)) };
     let sql = format!(
         "SELECT \"pgrelay row\".ctid::pg_catalog.text, \
                 pg_catalog.to_jsonb(\"pgrelay row\".*) OPERATOR(pg_catalog.=) $1::pg_catalog.text::pg_catalog.jsonb \
          FROM ONLY {} AS \"pgrelay row\" WHERE {} FOR UPDATE",
         table.quoted(),
-        found_by.collect::<Vec<_>>().join(" AND ")
+        peer.has_key_of_jsonb("\"pgrelay row\"", key)
     );
     let Some(found) = transaction.query_opt(&sql, &[&row]).await.map_err(failed)? else {
         return Err(changed(record, table, "The row that it has left is gone."));
@@ -123,6 +122,10 @@ async fn remove_unchanged(transaction: &Transaction<'_>, record: i64, table: &Ta
     let sql = format!("DELETE FROM ONLY {} WHERE ctid = '{}'", table.quoted(), found.get::<_, &str>(0));
     let gone = transaction.execute(&sql, &[]).await.map_err(failed)?;
     if gone == 1 { Ok(()) } else { Err(changed(record, table, "A trigger that fires while changes are applied keeps the row.")) }
+}
+
+fn without_key(record: i64, table: &TableName) -> Error {
+    changed(record, table, "It has no key by which the rows could be told apart.")
 }
 
 fn changed(record: i64, table: &TableName, detail: &str) -> Error {

@@ -159,9 +159,11 @@ pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[
                 _ => Kind::MultipleUniqueConflicts,
             };
             let update_missing = operation == Operation::Update && row.is_none();
+            // That it was deleted before the update is known, so nothing is guessed here either.
+            let is_guess = update_missing && !(remembers(rules, change) && gone.is_some());
             let action = match rules.update_missing(change.direction, change.table) {
-                UpdateMissing::Skip if update_missing => Action::Skip,
-                UpdateMissing::Fail if update_missing => Action::Fail,
+                UpdateMissing::Skip if is_guess => Action::Skip,
+                UpdateMissing::Fail if is_guess => Action::Fail,
                 _ => {
                     let met: Vec<Met> = colliding.iter().copied().chain(row).collect();
                     match by(policy(kind), change, &met) {
@@ -179,6 +181,11 @@ pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[
 pub fn remembers(rules: &Rules, change: Change<'_>) -> bool {
     let kind = if change.operation == Operation::Insert { Kind::InsertExists } else { Kind::UpdateMissing };
     rules.policy(change.direction, change.table, kind).is_strict()
+}
+
+/// Whether deletions of a table's rows matter to any change of it that comes this way.
+pub fn remember_deletions(rules: &Rules, direction: Direction, table: &TableName) -> bool {
+    [Kind::InsertExists, Kind::UpdateMissing].into_iter().any(|kind| rules.policy(direction, table, kind).is_strict())
 }
 
 /// Whether the row of a change was deleted later than that.

@@ -1,6 +1,6 @@
 //! Versions and settings of both servers, and what they have free.
 
-use super::{Facts, PEER, SOURCE, ServerFacts, error, ok, warning};
+use super::{Facts, PEER, PeerRights, SOURCE, ServerFacts, error, ok, warning};
 use crate::{finding::Finding, name::quote_literal};
 
 /// The oldest major that pgrelay reads from and writes to.
@@ -172,7 +172,6 @@ pub(super) fn synchronous_standby_names(facts: &Facts, out: &mut Vec<Finding>) {
 }
 
 pub(super) fn replication_origins(facts: &Facts, out: &mut Vec<Finding>) {
-    const ITEM: &str = "replication_origins";
     let Ok(peer) = &facts.peer else { return };
     let stages = facts.options.stages;
     let needed = i64::from(stages.stream) + if stages.copy { i64::from(facts.options.copy_jobs) } else { 0 };
@@ -180,15 +179,28 @@ pub(super) fn replication_origins(facts: &Facts, out: &mut Vec<Finding>) {
     if needed == 0 || peer.rights.functions.iter().any(|f| !f.execute) {
         return;
     }
-    let of_copies = format!("{}_copy_", peer.own_origin);
-    let used = peer.rights.origins.iter().filter(|o| **o != peer.own_origin && !o.starts_with(&of_copies)).count() as i64;
-    let (limit, setting) = (peer.rights.origin_limit, &peer.rights.origin_limit_setting);
+    free_origins(PEER, &peer.rights, &peer.own_origin, needed, out);
+    if let Some(reverse) = &facts.reverse {
+        // One to apply what comes from the peer.
+        free_origins(SOURCE, &reverse.rights, &peer.own_origin, 1, out);
+    }
+}
+
+/// Whether an origin is the task's whose own this one is.
+pub(super) fn is_of_task(origin: &str, own: &str) -> bool {
+    origin.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+}
+
+fn free_origins(side: &str, rights: &PeerRights, own: &str, needed: i64, out: &mut Vec<Finding>) {
+    const ITEM: &str = "replication_origins";
+    let used = rights.origins.iter().filter(|origin| !is_of_task(origin, own)).count() as i64;
+    let (limit, setting) = (rights.origin_limit, &rights.origin_limit_setting);
     out.push(if used + needed <= limit {
-        ok(ITEM, PEER, format!("{} of {limit} replication origins are free ({setting}), the task needs {needed}", limit - used))
+        ok(ITEM, side, format!("{} of {limit} replication origins are free ({setting}), the task needs {needed}", limit - used))
     } else {
         error(
             ITEM,
-            PEER,
+            side,
             format!(
                 "{} of {limit} replication origins are free ({setting}), the task needs {needed}: one to apply and one per copy job",
                 (limit - used).max(0)
@@ -364,6 +376,7 @@ pub(super) fn two_phase(facts: &Facts, out: &mut Vec<Finding>) {
     let committed = "transactions that the source prepares arrive when they are committed";
     out.push(match () {
         () if most == 0 => ok(ITEM, SOURCE, "no transaction can be prepared on the source"),
+        () if facts.options.is_two_way() => ok(ITEM, PEER, format!("{committed}: a two-way task prepares none on the other side")),
         () if facts.source.server.version_num < 150_000 => {
             ok(ITEM, SOURCE, format!("{committed}: a source before PostgreSQL 15 does not send them before"))
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Facts, PEER, ReverseFacts, SOURCE, error, ok};
+use super::{Facts, PEER, ReverseFacts, SOURCE, error, ok, server::is_of_task};
 use crate::{
     finding::Finding,
     name::{quote_ident, quote_qualified},
@@ -146,7 +146,7 @@ pub(super) fn origins(facts: &Facts, out: &mut Vec<Finding>) {
     let (Some(reverse), Ok(peer)) = (of(facts), &facts.peer) else { return };
     for (side, origins) in [(SOURCE, &reverse.rights.origins), (PEER, &peer.rights.origins)] {
         let others: Vec<String> =
-            origins.iter().filter(|name| !name.starts_with(&peer.own_origin)).map(|name| format!("\"{name}\"")).collect();
+            origins.iter().filter(|name| !is_of_task(name, &peer.own_origin)).map(|name| format!("\"{name}\"")).collect();
         out.push(if others.is_empty() {
             ok(ITEM, side, "nobody else replicates to this server")
         } else {

@@ -39,7 +39,10 @@ WITH source AS (
         SELECT 'forward' AS direction, t.desired, t.desired_serial AS serial
         UNION ALL
         -- A command to the whole task is the forward direction's to carry out.
-        SELECT 'reverse', CASE WHEN t.desired IN ('run', 'pause') THEN t.reverse_desired ELSE t.desired END,
+        SELECT 'reverse',
+               CASE WHEN t.desired NOT IN ('run', 'pause') THEN t.desired
+                    WHEN t.options ->> 'topology' = 'two_way' THEN t.reverse_desired
+                    ELSE 'stop' END,
                CASE WHEN t.desired IN ('run', 'pause') THEN t.reverse_serial ELSE 0 END
         WHERE t.options ->> 'topology' = 'two_way'
            OR EXISTS (SELECT FROM pgrelay.task_actual r WHERE r.task_id = t.id AND r.direction = 'reverse')) d

@@ -22,10 +22,17 @@ async fn meanwhile(sides: &Sides, writes: &[(bool, &str)]) {
     }
 }
 
+/// A two-way task of these objects under a policy: what both sides write meanwhile ends with these rows on both.
+async fn ends(objects: &str, policy: &str, writes: &[(bool, &str)], rows: &str) -> Sides {
+    let sides = Sides::start(objects, &format!(r#""conflict_policy": "{policy}""#)).await;
+    meanwhile(&sides, writes).await;
+    sides.both(ROWS, rows).await;
+    sides
+}
+
 #[tokio::test]
 async fn latest_wins_ends_with_the_later_of_a_deletion_and_a_write() {
     let objects = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'old' FROM generate_series(1, 6) n";
-    let sides = Sides::start(objects, r#""conflict_policy": "latest_wins""#).await;
     let writes = [
         (true, "UPDATE t SET v = 's' WHERE id = 1"),
         (false, "DELETE FROM t WHERE id = 1"),
@@ -45,14 +52,12 @@ async fn latest_wins_ends_with_the_later_of_a_deletion_and_a_write() {
         (true, "UPDATE t SET v = 's' WHERE id = 6"),
         (false, "UPDATE t SET id = 60 WHERE id = 6"),
     ];
-    meanwhile(&sides, &writes).await;
-    sides.both(ROWS, "(2,s) (4,d) (60,old)").await;
+    ends(objects, "latest_wins", &writes, "(2,s) (4,d) (60,old)").await;
 }
 
 #[tokio::test]
 async fn source_priority_ends_with_what_the_source_did() {
     let objects = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'old' FROM generate_series(1, 4) n";
-    let sides = Sides::start(objects, r#""conflict_policy": "source_priority""#).await;
     let writes = [
         (true, "UPDATE t SET v = 's' WHERE id = 1"),
         (false, "DELETE FROM t WHERE id = 1"),
@@ -61,8 +66,7 @@ async fn source_priority_ends_with_what_the_source_did() {
         (false, "UPDATE t SET v = 'd' WHERE id = 3"),
         (true, "UPDATE t SET v = 's' WHERE id = 3"),
     ];
-    meanwhile(&sides, &writes).await;
-    sides.both(ROWS, "(1,s) (3,s) (4,old)").await;
+    let sides = ends(objects, "source_priority", &writes, "(1,s) (3,s) (4,old)").await;
     // What was seen before may be written by either side.
     sides.peer("UPDATE t SET v = 'd' WHERE id = 1; DELETE FROM t WHERE id = 4").await;
     sides.wait().await;
@@ -72,7 +76,6 @@ async fn source_priority_ends_with_what_the_source_did() {
 #[tokio::test]
 async fn a_row_that_gives_way_on_one_side_goes_on_the_other_unless_it_was_written_later_there() {
     let objects = "CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, v text); INSERT INTO t VALUES (1, 1, 'old'), (2, 2, 'old')";
-    let sides = Sides::start(objects, r#""conflict_policy": "latest_wins""#).await;
     let writes = [
         (false, "UPDATE t SET u = 5 WHERE id = 1"),
         (true, "INSERT INTO t VALUES (11, 5, 's')"),
@@ -80,6 +83,5 @@ async fn a_row_that_gives_way_on_one_side_goes_on_the_other_unless_it_was_writte
         (true, "INSERT INTO t VALUES (12, 6, 's')"),
         (true, "UPDATE t SET v = 'later' WHERE id = 2"),
     ];
-    meanwhile(&sides, &writes).await;
-    sides.both(ROWS, "(2,2,later) (11,5,s) (12,6,s)").await;
+    ends(objects, "latest_wins", &writes, "(2,2,later) (11,5,s) (12,6,s)").await;
 }

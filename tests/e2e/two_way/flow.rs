@@ -43,11 +43,7 @@ async fn each_change_goes_once_to_the_other_side_and_nothing_comes_back() {
     sequences_never_go_back(&sides).await;
     run_for(quiet()).await;
     sides.applied([0, 0]).await;
-    assert_eq!(
-        sides.source("SELECT count(*) FROM pgrelay.conflict WHERE \"table\" <> 'one'").await,
-        "2",
-        "only the deletes have met nothing"
-    );
+    assert_eq!(sides.source("SELECT count(*) FROM pgrelay.conflict").await, "2", "only the deletes have met nothing");
     sides.source("SELECT pgrelay.drop_task('move'); SELECT pgrelay.wait_for_state('move', 'dropped')").await;
     let own = "DROP TRIGGER follow ON a; SELECT pg_replication_origin_drop('third')";
     sides.peer(own).await;

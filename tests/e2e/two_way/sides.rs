@@ -78,6 +78,11 @@ impl Sides {
              FROM pgrelay.conflict WHERE \"table\" = '{table}'"
         );
         wait_for_value(&self.pair.source_client().await, &sql, expected, MINUTE).await;
+        // Where they happen: none that has still to be carried is one more.
+        let count = format!("SELECT count(*) FROM pgrelay_peer.conflict WHERE table_name = '{table}'");
+        let (here, there) = (self.source(&count).await, self.peer(&count).await);
+        let happened: usize = [here, there].iter().map(|n| n.parse::<usize>().expect("a number")).sum();
+        assert_eq!(happened, expected.split(", ").filter(|one| !one.is_empty()).count(), "conflicts of {table}: {expected}");
     }
 
     pub async fn pause(&self) {

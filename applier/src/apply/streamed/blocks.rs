@@ -28,6 +28,7 @@ impl Applier {
             return Err(outside());
         }
         if is_first {
+            self.may_come_early()?;
             let new = InProgress {
                 spill: Spill::new(),
                 rows: 0,
@@ -138,7 +139,10 @@ impl Applier {
         let transaction = self.streamed.all.remove(&xid).ok_or_else(|| unknown(xid))?;
         let (open, prepared) = self.prepared_at(xid, at, prepared_ts)?;
         if prepared.is_there() {
+            // Nothing of another one may stand in the peer's transaction when the position moves.
+            self.yield_to_others().await?;
             self.take_back(xid).await?;
+            self.commit_group().await?;
             self.setting.progress.settled_rows(transaction.rows);
             self.open = Some(open);
         } else {
