@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use super::{
     Applier, Open, outside,
     peer_table::Notices,
-    place,
     relation::{Relation, Target},
     row::partitioned,
     session::Operation,
@@ -125,7 +124,7 @@ impl Applier {
             return Err(partitioned(&relation.table));
         }
         let (old, new, operation) = match (pgoutput::decode(payload, false)?, form) {
-            (Message::Update { new, .. }, Form::NewRow) if place::is_partial(new) => {
+            (Message::Update { new, .. }, Form::NewRow) if new.is_partial() => {
                 return Err(standing::start_over(&self.setting.peer, &self.setting.origin, &relation.table).await?);
             }
             (Message::Update { new, .. }, Form::NewRow) | (Message::Insert { new, .. }, _) => {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{Applier, session::Operation, standing, tables::Tables, task_row};
 use crate::{
     crash::{self, Point},
+    pg::EMPTY_MESSAGE,
     progress::TableState,
 };
 
@@ -65,6 +66,10 @@ impl Applier {
         self.session.act_as(None, &task_row()).await?;
         if self.tables.is_none() {
             self.forget_deletions().await?;
+        }
+        if self.setting.two_way.is_some() && !self.group.has_changes() {
+            // Of a transaction without changes the opposite stream would not tell, and what follows here was made knowing of it.
+            self.session.run(EMPTY_MESSAGE.to_owned(), Operation::Other, &task_row()).await?;
         }
         let (key, end) = (&self.setting.origin, self.group.end);
         match &mut self.tables {

@@ -20,6 +20,7 @@ mod gather;
 mod group;
 pub mod hold;
 mod incoming;
+mod key_change;
 pub mod marks;
 mod opening;
 pub mod peer_table;

@@ -32,8 +32,3 @@ pub fn rows(relation: &Relation, key: &Key, old: Option<Tuple<'_>>, new: Option<
         (None, None) => Rows::Any,
     })
 }
-
-/// Whether a row comes without a value that the source did not send since it had not changed.
-pub fn is_partial(new: Tuple<'_>) -> bool {
-    new.columns().any(|c| c == Column::UnchangedToast)
-}

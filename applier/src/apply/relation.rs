@@ -116,6 +116,13 @@ impl Target {
         }
     }
 
+    /// Whether an update gives the row another key.
+    pub fn changes_key(&self, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>) -> bool {
+        let (Locate::Key(key), Some(old), Some(new)) = (&self.locate, old, new) else { return false };
+        let (old, new): (Vec<Column<'_>>, Vec<Column<'_>>) = (old.columns().collect(), new.columns().collect());
+        key.iter().any(|(n, _)| old[*n] != new[*n])
+    }
+
     /// The condition that two rows have the same key, by the names of what they are in.
     pub fn key_equals(&self, one: &str, other: &str) -> Option<String> {
         let Locate::Key(columns) = &self.locate else { return None };
@@ -238,12 +245,6 @@ impl Target {
             self.statements.insert(key.clone(), Prepared { statement, parameters: built.parameters });
         }
         Ok(&self.statements[&key])
-    }
-
-    /// An INSERT of these values, one for each column.
-    pub async fn insert_values(&mut self, session: &mut Session, values: Vec<Value>) -> Result<Ready> {
-        let statement = self.statement(session, StatementKey::Insert).await?.statement.clone();
-        Ok(Ready { statement, values })
     }
 
     /// The values of these parameters.

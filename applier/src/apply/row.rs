@@ -24,7 +24,16 @@ impl Applier {
     pub(super) async fn change(&mut self, message: Message<'_>, payload: &Bytes) -> Result<()> {
         match message {
             Message::Insert { relation: oid, new, .. } => self.row(oid, None, Some(new), payload).await,
-            Message::Update { relation: oid, old, new, .. } => self.row(oid, old.map(|(_, old)| old), Some(new), payload).await,
+            Message::Update { relation: oid, old, new, .. } => {
+                let old = old.map(|(_, old)| old);
+                match self.completed(oid, old, new, payload).await? {
+                    Some(payload) => {
+                        let Message::Update { old, new, .. } = pgoutput::decode(&payload, false)? else { return Err(outside()) };
+                        self.row(oid, old.map(|(_, old)| old), Some(new), &payload).await
+                    }
+                    None => self.row(oid, old, Some(new), payload).await,
+                }
+            }
             Message::Delete { relation: oid, old, .. } => self.row(oid, Some(old), None, payload).await,
             Message::Truncate { relations, cascade, restart_identity, .. } => {
                 self.truncate(&relations, cascade, restart_identity, payload).await
@@ -126,7 +135,7 @@ impl Applier {
         let session = &mut self.session;
         session.act_for(target.peer(), &relation.table).await?;
         let (ready, operation) = match (pgoutput::decode(payload, false)?, form) {
-            (Message::Update { new, .. }, Form::NewRow) if place::is_partial(new) => {
+            (Message::Update { new, .. }, Form::NewRow) if new.is_partial() => {
                 return Err(standing::start_over(&self.setting.peer, &self.setting.origin, &relation.table).await?);
             }
             (Message::Update { new, .. }, Form::NewRow) | (Message::Insert { new, .. }, _) => {

@@ -1,51 +1,62 @@
 //! The new row of an update that met no row, where the update does not carry all of it: a long value that it left unchanged is in
 //! the old row when that is whole (REPLICA IDENTITY FULL), else it is read again from the side where the change comes from.
 
+use bytes::Bytes;
 use pgrelay_core::{Result, name::quote_ident};
 use tokio_postgres::{Client, Row};
 
-use super::resolve::Incoming;
 use crate::{
-    apply::{relation::Target, session::Value},
-    pg::{pgoutput::Column, server_error},
+    apply::relation::Target,
+    pg::{
+        pgoutput::{self, Column, Tuple},
+        server_error,
+    },
 };
 
 /// What the record says where a value is nowhere any more.
-pub const NOTE: &str = "The row is not inserted: the change leaves a long value as it was, and the row is gone where it came from.";
+pub const NOTE: &str = "It is left out: the change leaves a long value as it was, and the row is gone where it came from.";
 
-/// All values of the new row, in the order of the stream; none when one of them is nowhere any more.
+/// The message of the change with all values of the new row; none when one of them is nowhere any more.
 ///
 /// What is read again may be newer than the change: then a change that is still to come brings the same.
-pub async fn values(other_side: &Client, target: &Target, incoming: Incoming<'_>) -> Result<Option<Vec<Value>>> {
-    let Some(new) = incoming.new else { return Ok(None) };
-    let new: Vec<Column<'_>> = new.columns().collect();
-    let old: Vec<Column<'_>> = incoming.old.map(|old| old.columns().collect()).unwrap_or_default();
-    let whole = old.len() == new.len() && target.relation.columns.iter().all(|column| column.is_key);
-    let given = |column: &Column<'_>| match column {
-        Column::Text(text) => Some(Value::Text(Some(incoming.payload.slice_ref(text)))),
-        Column::Null => Some(Value::Text(None)),
-        _ => None,
+pub async fn complete(
+    other_side: &Client,
+    target: &Target,
+    payload: &Bytes,
+    old: Option<Tuple<'_>>,
+    new: Tuple<'_>,
+) -> Result<Option<Bytes>> {
+    let mut columns: Vec<Column<'_>> = new.columns().collect();
+    let old: Vec<Column<'_>> = old.map(|old| old.columns().collect()).unwrap_or_default();
+    let is_whole = old.len() == columns.len() && target.relation.columns.iter().all(|column| column.is_key);
+    if is_whole {
+        for (column, old) in columns.iter_mut().zip(&old).filter(|(column, _)| **column == Column::UnchangedToast) {
+            *column = *old;
+        }
+    }
+    let unknown: Vec<usize> = (0..columns.len()).filter(|&n| columns[n] == Column::UnchangedToast).collect();
+    let row = match unknown.is_empty() {
+        true => None,
+        false => match read_again(other_side, target, payload, new, &unknown).await? {
+            Some(row) => Some(row),
+            None => return Ok(None),
+        },
     };
-    let known = |n: usize| given(&new[n]).or_else(|| if whole { given(&old[n]) } else { None });
-    let unknown: Vec<usize> = (0..new.len()).filter(|&n| known(n).is_none()).collect();
-    let mut read = if unknown.is_empty() {
-        vec![]
-    } else {
-        let Some(read) = read_again(other_side, target, incoming, &unknown).await? else { return Ok(None) };
-        read
-    };
-    let mut later = read.drain(..);
-    Ok((0..new.len()).map(|n| known(n).or_else(|| later.next())).collect())
+    for (at, &n) in unknown.iter().enumerate() {
+        columns[n] = row.as_ref().and_then(|row| row.get::<_, Option<&str>>(at)).map_or(Column::Null, |text| Column::Text(text.as_bytes()));
+    }
+    Ok(Some(pgoutput::with_new_row(payload, new, &columns)))
 }
 
-async fn read_again(other_side: &Client, target: &Target, incoming: Incoming<'_>, columns: &[usize]) -> Result<Option<Vec<Value>>> {
+/// The row as it is there now, as text; none where it is gone.
+async fn read_again(other_side: &Client, target: &Target, payload: &Bytes, new: Tuple<'_>, columns: &[usize]) -> Result<Option<Row>> {
     use futures_util::TryStreamExt;
     let table = &target.relation.table;
     let (condition, parameters) = target.condition(false);
     let names: Vec<String> =
         columns.iter().map(|&n| format!("{}::pg_catalog.text", quote_ident(&target.relation.columns[n].name))).collect();
     let sql = format!("SELECT {} FROM ONLY {} WHERE {condition}", names.join(", "), table.quoted());
-    let values = target.values(&parameters, incoming.payload, None, incoming.new)?;
+    let values = target.values(&parameters, payload, None, Some(new))?;
     let rows = async {
         let statement = other_side.prepare(&sql).await?;
         other_side.query_raw(&statement, values).await?.try_collect::<Vec<Row>>().await
@@ -53,6 +64,5 @@ async fn read_again(other_side: &Client, target: &Target, incoming: Incoming<'_>
     let rows = rows.await.map_err(|e| {
         server_error(e, &format!("read values of table \"{table}\" that a change leaves as they were")).object(table.to_string())
     })?;
-    let value = |row: &Row, n: usize| Value::Text(row.get::<_, Option<String>>(n).map(Into::into));
-    Ok(rows.first().map(|row| (0..columns.len()).map(|n| value(row, n)).collect()))
+    Ok(rows.into_iter().next())
 }

@@ -7,7 +7,7 @@
 pub mod deferrable;
 mod keys;
 pub mod meet;
-mod missing;
+pub mod missing;
 pub mod record;
 pub mod removed;
 pub mod resolve;

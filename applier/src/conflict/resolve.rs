@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use pgrelay_core::{
     Error, Lsn, Result,
-    conflict::{Action, Change, Decision, Direction, Met, Operation, Rules, Writer, decide, remembers},
+    conflict::{Action, Change, Decision, Direction, Gone, Met, Operation, Rules, Writer, decide, remembers},
     error::Kind,
     name::TableName,
 };
@@ -29,7 +29,7 @@ use crate::{
         sight::Sight,
     },
     pg::{
-        pgoutput::{Column, Tuple},
+        pgoutput::{self, Column, Message, Tuple},
         server_error,
     },
 };
@@ -78,6 +78,41 @@ pub struct Resolver {
     failure: Option<Record>,
     /// Changes, by commit record and number, whose deferrable keys were violated at the end of their transaction.
     at_end: HashSet<(Lsn, i64)>,
+}
+
+/// What a change met: the row that it is about, those that its new row collides with, and what is remembered of deletions.
+#[derive(Default)]
+struct Seen {
+    row: Option<MetRow>,
+    colliding: Vec<MetRow>,
+    gone: Deletions,
+}
+
+#[derive(Default)]
+struct Deletions {
+    new: Option<MetRow>,
+    is_known: bool,
+}
+
+impl Seen {
+    fn decide(&self, rules: &Rules, change: Change<'_>) -> Decision {
+        let met = |row: &MetRow| Met { writer: row.writer };
+        let colliding: Vec<Met> = self.colliding.iter().map(met).collect();
+        let gone = Gone { new: self.gone.new.as_ref().map(met), is_known: self.gone.is_known };
+        decide(rules, change, self.row.as_ref().map(met), &colliding, gone)
+    }
+}
+
+impl<'a> Incoming<'a> {
+    /// The same change as another message tells it.
+    fn with(self, payload: &'a Bytes) -> Result<Incoming<'a>> {
+        match pgoutput::decode(payload, false)? {
+            Message::Update { old, new, .. } => {
+                Ok(Incoming { payload, old: self.old.and(old).map(|(_, old)| old), new: Some(new), ..self })
+            }
+            _ => Err(Error::new(Kind::Internal, "a change was completed to something else")),
+        }
+    }
 }
 
 struct Table {
@@ -145,47 +180,88 @@ impl Resolver {
             Operation::Insert => None,
             Operation::Update | Operation::Delete => self.row(session, target, incoming).await?,
         };
-        let mut colliding = match incoming.new {
-            Some(_) => {
-                let own = row.as_ref().map(|row| row.at.as_str());
-                let look = &self.table(target)?.look;
-                let which = if self.at_end.contains(&(incoming.origin.commit, incoming.number)) { Which::All } else { Which::Immediate };
-                look.colliding(session.client(), || new_values(incoming), own, which).await?
-            }
-            None => vec![],
-        };
+        let own = row.as_ref().map(|row| row.at.as_str());
+        let mut colliding = self.colliding(session, target, incoming, own).await?;
         let mut met_others = false;
         for met in row.iter_mut().chain(&mut colliding) {
             met_others |= self.judge(met);
         }
         let change =
             Change { operation: incoming.operation, table: &table, direction: self.direction, committed: incoming.origin.committed };
-        let met: Vec<Met> = colliding.iter().map(|row| Met { writer: row.writer }).collect();
-        let gone = match (&row, incoming.new) {
-            (None, Some(_)) if self.sight.is_two_way() && remembers(rules, change) => self.gone(session, target, incoming).await?,
-            _ => None,
+        let is_by_key = self.sight.is_two_way() && remembers(rules, change);
+        let moves = is_by_key && target.changes_key(incoming.old, incoming.new);
+        let gone = match incoming.new {
+            Some(new) if is_by_key && (row.is_none() || moves) => {
+                let old = incoming.old.filter(|_| moves && row.is_none());
+                self.gone(session, target, incoming, new, old).await?
+            }
+            _ => Deletions::default(),
         };
-        let met_row = |row: &MetRow| Met { writer: row.writer };
-        let decision = decide(rules, change, row.as_ref().map(met_row), &met, gone.as_ref().map(met_row));
+        let met = Seen { row, colliding, gone };
+        let decision = met.decide(rules, change);
+        if let (true, Some(row), Action::Skip) = (moves, &met.row, decision.action) {
+            // Both keys have a history of their own on both sides, so what wins of the two halves is done.
+            let goes = Seen { row: Some(row.clone()), ..Seen::default() };
+            let gone =
+                self.conclude(session, target, rules, Incoming { operation: Operation::Delete, new: None, ..incoming }, &goes).await?;
+            let mut comes = Seen { row: None, ..met };
+            if !gone.applied {
+                // The row that stays may have values of other keys that the new row has too.
+                comes.colliding = self.colliding(session, target, incoming, None).await?;
+                for met in &mut comes.colliding {
+                    self.judge(met);
+                }
+            }
+            let come = self.conclude(session, target, rules, Incoming { operation: Operation::Insert, ..incoming }, &comes).await?;
+            return Ok(Outcome { applied: gone.applied || come.applied, conflict: come.conflict.or(gone.conflict), met_others });
+        }
+        Ok(Outcome { met_others, ..self.conclude(session, target, rules, incoming, &met).await? })
+    }
+
+    /// The rows that the new row collides with, but for the one at `own`.
+    async fn colliding(&self, session: &mut Session, target: &Target, incoming: Incoming<'_>, own: Option<&str>) -> Result<Vec<MetRow>> {
+        if incoming.new.is_none() {
+            return Ok(vec![]);
+        }
+        let look = &self.table(target)?.look;
+        let which = if self.at_end.contains(&(incoming.origin.commit, incoming.number)) { Which::All } else { Which::Immediate };
+        look.colliding(session.client(), || new_values(incoming), own, which).await
+    }
+
+    /// Decides, does what was decided, and writes down what it was.
+    async fn conclude(
+        &mut self,
+        session: &mut Session,
+        target: &mut Target,
+        rules: &Rules,
+        incoming: Incoming<'_>,
+        met: &Seen,
+    ) -> Result<Outcome> {
+        let table = target.relation.table.clone();
+        let change =
+            Change { operation: incoming.operation, table: &table, direction: self.direction, committed: incoming.origin.committed };
+        let decision = met.decide(rules, change);
+        let Seen { row, colliding, gone } = met;
         let mut conflict = decision.conflict.map(|(kind, policy)| Conflict {
             met: Some((kind, policy)),
             resolution: decision.action.as_str(),
-            note: match (decision.update_missing, decision.action, &gone) {
+            note: match (decision.update_missing, decision.action, &gone.new) {
                 (true, ..) => Some("The row that the update is about is missing too.".to_owned()),
                 (_, Action::Skip, Some(_)) => Some("The row was deleted, and that counts more than the change.".to_owned()),
                 _ => None,
             },
             // What was deleted is no row to be put back, but the reason why the change is left out.
-            rows: row.iter().chain(&colliding).chain(gone.iter().filter(|_| decision.action == Action::Skip)).cloned().collect(),
+            rows: row.iter().chain(colliding).chain(gone.new.iter().filter(|_| decision.action == Action::Skip)).cloned().collect(),
             result: None,
         });
         if let (Action::Fail, Some(conflict)) = (decision.action, &conflict) {
             self.failure = Some(self.record(session, target, incoming, conflict).await?);
-            return Err(stopped(target, self.direction, &decision, &colliding, incoming));
+            return Err(stopped(target, self.direction, &decision, colliding, incoming));
         }
+        let is_whole = self.sight.is_two_way() && conflict.is_some();
         let applied = match decision.action {
             Action::Skip | Action::Fail => false,
-            Action::Apply | Action::Replace => self.write(session, target, incoming, row.as_ref(), &colliding).await?,
+            Action::Apply | Action::Replace => self.write(session, target, incoming, met, is_whole).await?,
         };
         if applied && self.sight.is_two_way() && decision.conflict.is_some_and(|(_, policy)| policy.is_strict()) {
             // A row with the primary key of the change is the change's own. Without such a key that tests at once the two cannot be told
@@ -206,8 +282,9 @@ impl Resolver {
             // pgrelay's own table is no business of the table's owner.
             session.act_as(None, &table).await?;
             record.write(session.client()).await?;
+            session.act_for(target.peer(), &table).await?;
         }
-        Ok(Outcome { applied, conflict: decision.conflict.map(|(kind, _)| kind), met_others })
+        Ok(Outcome { applied, conflict: decision.conflict.map(|(kind, _)| kind), met_others: false })
     }
 
     /// A change that knew of what it meets comes after that, as after what its own direction wrote. True when it is so and
@@ -266,17 +343,35 @@ impl Resolver {
         self.tables.get(&target.relation.oid).ok_or_else(not_prepared)
     }
 
-    /// The last deletion here of the row that a change is about, or that it would make, unless the other side had seen it.
-    async fn gone(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<Option<MetRow>> {
+    /// What is remembered here of a new row's key, and of the key before it where the change is of the key and meets no row.
+    async fn gone(
+        &mut self,
+        session: &mut Session,
+        target: &mut Target,
+        incoming: Incoming<'_>,
+        new: Tuple<'_>,
+        old: Option<Tuple<'_>>,
+    ) -> Result<Deletions> {
         // pgrelay's own table is no business of the table's owner.
         session.act_as(None, &target.relation.table).await?;
         session.settle().await?;
-        let last = self.last_deletion(session, target, incoming).await?;
+        let of_new = self.last_deletion(session, target, incoming, new).await?;
+        let of_old = match old {
+            Some(old) => self.last_deletion(session, target, incoming, old).await?.is_some(),
+            None => of_new.is_some(),
+        };
         session.act_for(target.peer(), &target.relation.table).await?;
-        Ok(last)
+        Ok(Deletions { new: of_new, is_known: of_old })
     }
 
-    async fn last_deletion(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<Option<MetRow>> {
+    /// The last deletion here of a row with this key, unless the other side had seen it.
+    async fn last_deletion(
+        &mut self,
+        session: &mut Session,
+        target: &Target,
+        incoming: Incoming<'_>,
+        row: Tuple<'_>,
+    ) -> Result<Option<MetRow>> {
         let (origin, seen) = (&self.origin, self.sight.seen().position);
         let table = self.tables.get_mut(&target.relation.oid).ok_or_else(not_prepared)?;
         let memory = match &table.memory {
@@ -284,15 +379,7 @@ impl Resolver {
             None => table.memory.insert(Memory::new(session.client(), origin, target).await?),
         };
         let Some(memory) = memory else { return Ok(None) };
-        let mut last = None;
-        for row in [incoming.old, incoming.new].into_iter().flatten() {
-            let found = memory.of(session.client(), &target.relation.table, &values_of(incoming, row), seen).await?;
-            last = match (last, found) {
-                (Some(last), Some(found)) => Some(if later(&found) > later(&last) { found } else { last }),
-                (last, found) => last.or(found),
-            };
-        }
-        Ok(last)
+        memory.of(session.client(), &target.relation.table, &values_of(incoming, row), seen).await
     }
 
     /// The new row as it stands there; none where the change does not carry what finds it.
@@ -317,22 +404,37 @@ impl Resolver {
         table.look.row(session.client(), &table.rows[&old_known], values).await
     }
 
-    /// Makes the change; false when a value that it needs is nowhere any more.
+    /// Makes the change; false when a value that it needs is nowhere any more. `is_whole`: the row becomes what it is on the other side,
+    /// also where the change leaves a long value as it was there.
     async fn write(
         &mut self,
         session: &mut Session,
         target: &mut Target,
         incoming: Incoming<'_>,
-        row: Option<&MetRow>,
-        colliding: &[MetRow],
+        met: &Seen,
+        is_whole: bool,
     ) -> Result<bool> {
         let table = target.relation.table.clone();
+        let completed = match incoming.new.filter(|new| new.is_partial() && (is_whole || met.row.is_none())) {
+            Some(new) => match missing::complete(&self.other_side, target, incoming.payload, incoming.old, new).await? {
+                Some(completed) => Some(completed),
+                // Of the row that is here the rest changes, and its key above all: a change that follows takes it away, or brings the value.
+                None if met.row.is_some() => None,
+                None => return Ok(false),
+            },
+            None => None,
+        };
+        let incoming = match &completed {
+            Some(payload) => incoming.with(payload)?,
+            None => incoming,
+        };
+        let colliding = &met.colliding;
         let (ready, operation) = match (incoming.operation, incoming.new) {
             (Operation::Delete, _) | (_, None) => {
                 let Some(old) = incoming.old else { return Err(without_row(target)) };
                 (Some(target.delete(session, incoming.payload, old).await?), session::Operation::Delete)
             }
-            (Operation::Update, Some(new)) if row.is_some() => {
+            (Operation::Update, Some(new)) if met.row.is_some() => {
                 self.remove(session, target, colliding, None).await?;
                 match target.update(session, incoming.payload, incoming.old, new).await? {
                     Some((ready, operation)) => (Some(ready), operation),
@@ -343,18 +445,13 @@ impl Resolver {
                 let primary = self.table(target)?.look.primary();
                 let same = colliding.iter().find(|row| primary.is_some_and(|name| row.constraints.iter().any(|c| c == name)));
                 self.remove(session, target, colliding, same.map(|row| row.at.as_str())).await?;
-                let complete = !new.columns().any(|column| column == Column::UnchangedToast);
-                match (same, complete) {
+                match same {
                     // In place, so that what the peer alone has in this row stays.
-                    (Some(_), _) => match target.update(session, incoming.payload, None, new).await? {
+                    Some(_) => match target.update(session, incoming.payload, None, new).await? {
                         Some((ready, operation)) => (Some(ready), operation),
                         None => (None, session::Operation::Update),
                     },
-                    (None, true) => (Some(target.insert(session, incoming.payload, new).await?), session::Operation::Insert),
-                    (None, false) => {
-                        let Some(values) = missing::values(&self.other_side, target, incoming).await? else { return Ok(false) };
-                        (Some(target.insert_values(session, values).await?), session::Operation::Insert)
-                    }
+                    None => (Some(target.insert(session, incoming.payload, new).await?), session::Operation::Insert),
                 }
             }
         };
@@ -385,10 +482,6 @@ fn values_of(incoming: Incoming<'_>, row: Tuple<'_>) -> Vec<Value> {
         _ => Value::Text(None),
     };
     row.columns().map(value).collect()
-}
-
-fn later(row: &MetRow) -> Option<i64> {
-    if let Writer::Other(at) = row.writer { at } else { None }
 }
 
 /// Somebody has put a row there between the look and the change.

@@ -138,6 +138,11 @@ impl<'a> Tuple<'a> {
         Columns { left: self.count, fields: Fields::new(self.data) }
     }
 
+    /// Whether it comes without a value that the server did not send since it had not changed.
+    pub fn is_partial(&self) -> bool {
+        self.columns().any(|column| column == Column::UnchangedToast)
+    }
+
     /// Size of all columns as sent, in bytes.
     pub fn size(&self) -> usize {
         self.data.len()
@@ -173,6 +178,27 @@ impl<'a> Iterator for Columns<'a> {
 }
 
 impl ExactSizeIterator for Columns<'_> {}
+
+/// An UPDATE message with these columns as its new row, and the rest as it is.
+pub fn with_new_row(update: &[u8], new: Tuple<'_>, columns: &[Column<'_>]) -> Bytes {
+    // The new row is what such a message ends with, its count of columns before it.
+    let mut message = update[..update.len() - new.size() - size_of::<u16>()].to_vec();
+    message.extend(new.count.to_be_bytes());
+    for column in columns {
+        let (kind, value) = match column {
+            Column::Null => (b'n', None),
+            Column::UnchangedToast => (b'u', None),
+            Column::Text(text) => (b't', Some(text)),
+            Column::Binary(binary) => (b'b', Some(binary)),
+        };
+        message.push(kind);
+        if let Some(value) = value {
+            message.extend((value.len() as u32).to_be_bytes());
+            message.extend(*value);
+        }
+    }
+    message.into()
+}
 
 fn column<'a>(fields: &mut Fields<'a>) -> Result<Column<'a>> {
     Ok(match fields.u8()? {

@@ -12,6 +12,7 @@
 //!
 //! Several colliding rows are `multiple_unique_conflicts`. `latest_wins` and `source_priority` are strict overwrite or ignore, as
 //! times or the direction say, for deletes too; a row that was deleted here and is remembered counts for them as one that is met.
+//! An update that changes the key is for them a deletion of the old row and an insert of the new one, if both cannot be done.
 
 use super::{Direction, Kind, Policy, Rules, UpdateMissing};
 use crate::name::TableName;
@@ -105,10 +106,18 @@ pub struct Decision {
     pub action: Action,
 }
 
+/// What is remembered of deletions where a change comes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// The last deletion of a row with the key of the new row.
+    pub new: Option<Met>,
+    /// That the row which the change is about was deleted is known.
+    pub is_known: bool,
+}
+
 /// Decides about a change that met `row`, the row it is about (none for an insert), and `colliding`, the other rows that hold a
-/// value of a unique key of its new row. `gone`: of an insert, or an update that met no row, the last deletion here of a row with its
-/// key that is remembered.
-pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[Met], gone: Option<Met>) -> Decision {
+/// value of a unique key of its new row. `gone`: of an insert, of an update that met no row, or that changes the key.
+pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[Met], gone: Gone) -> Decision {
     let policy = |kind| rules.policy(change.direction, change.table, kind);
     let plain = |action| Decision { conflict: None, update_missing: false, action };
     let told = |kind, action| Decision { conflict: Some((kind, policy(kind))), update_missing: false, action };
@@ -121,13 +130,17 @@ pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[
                 told(kind, if wins(policy(kind), change, &[met]) { Action::Apply } else { Action::Skip })
             }
         },
-        (Operation::Insert | Operation::Update, None) if is_older(rules, change, gone) => {
-            let kind = if change.operation == Operation::Insert { Kind::InsertExists } else { Kind::UpdateMissing };
+        (Operation::Insert | Operation::Update, row) if is_older(rules, change, gone.new) => {
+            let kind = match (change.operation, row) {
+                (Operation::Insert, _) => Kind::InsertExists,
+                (_, None) => Kind::UpdateMissing,
+                (_, Some(_)) => Kind::UpdateExists,
+            };
             told(kind, Action::Skip)
         }
         (Operation::Insert, _) if colliding.is_empty() => plain(Action::Apply),
         // That it was deleted before the update is known, so nothing is guessed.
-        (Operation::Update, None) if colliding.is_empty() && remembers(rules, change) && gone.is_some() => {
+        (Operation::Update, None) if colliding.is_empty() && remembers(rules, change) && gone.is_known => {
             told(Kind::UpdateMissing, Action::Apply)
         }
         (Operation::Update, None) if colliding.is_empty() => told(
@@ -160,7 +173,7 @@ pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[
             };
             let update_missing = operation == Operation::Update && row.is_none();
             // That it was deleted before the update is known, so nothing is guessed here either.
-            let is_guess = update_missing && !(remembers(rules, change) && gone.is_some());
+            let is_guess = update_missing && !(remembers(rules, change) && gone.is_known);
             let action = match rules.update_missing(change.direction, change.table) {
                 UpdateMissing::Skip if is_guess => Action::Skip,
                 UpdateMissing::Fail if is_guess => Action::Fail,
@@ -228,6 +241,10 @@ mod tests {
         Met { writer: Writer::Other(Some(at)) }
     }
 
+    fn deleted_at(at: i64) -> Gone {
+        Gone { new: Some(other(at)), is_known: true }
+    }
+
     fn rules(policy: Policy) -> Rules {
         Rules { policy, ..Rules::default() }
     }
@@ -236,7 +253,7 @@ mod tests {
     fn met(rules: &Rules, operation: Operation, row: Option<Met>, colliding: &[Met]) -> (Option<Kind>, Action) {
         let table = TableName::new("s", "t");
         let change = Change { operation, table: &table, direction: Direction::Forward, committed: 100 };
-        let decision = decide(rules, change, row, colliding, None);
+        let decision = decide(rules, change, row, colliding, Gone::default());
         (decision.conflict.map(|(kind, _)| kind), decision.action)
     }
 
@@ -311,7 +328,7 @@ mod tests {
         let table = TableName::new("s", "t");
         let after = |policy, operation, direction, deleted| {
             let change = Change { operation, table: &table, direction, committed: 100 };
-            let decision = decide(&rules(policy), change, None, &[], Some(other(deleted)));
+            let decision = decide(&rules(policy), change, None, &[], deleted_at(deleted));
             (decision.conflict.map(|(kind, _)| kind), decision.action)
         };
         use {
@@ -333,7 +350,7 @@ mod tests {
         assert_eq!(after(Policy::Overwrite, Update, Forward, 101), (Some(Kind::UpdateMissing), Action::Apply));
         let skip = Rules { update_missing: UpdateMissing::Skip, ..rules(latest) };
         let change = Change { operation: Update, table: &table, direction: Forward, committed: 100 };
-        assert_eq!(decide(&skip, change, None, &[], Some(other(99))).action, Action::Apply, "what is known is not guessed");
+        assert_eq!(decide(&skip, change, None, &[], deleted_at(99)).action, Action::Apply, "what is known is not guessed");
     }
 
     #[test]
@@ -344,8 +361,8 @@ mod tests {
                 // The same two writes meet on both sides: exactly one side gives way.
                 let forward = Change { operation: Operation::Update, table: &table, direction: Direction::Forward, committed: source };
                 let reverse = Change { direction: Direction::Reverse, committed: peer, ..forward };
-                let on_peer = decide(&rules(policy), forward, Some(other(peer)), &[], None).action;
-                let on_source = decide(&rules(policy), reverse, Some(other(source)), &[], None).action;
+                let on_peer = decide(&rules(policy), forward, Some(other(peer)), &[], Gone::default()).action;
+                let on_source = decide(&rules(policy), reverse, Some(other(source)), &[], Gone::default()).action;
                 assert!((on_peer == Action::Apply) != (on_source == Action::Apply), "{policy:?} {source} {peer}");
             }
         }

@@ -10,7 +10,7 @@ mod set;
 mod set_option;
 
 pub use converge::{End, converge};
-pub use decide::{Action, Change, Decision, Met, Operation, Writer, decide, remember_deletions, remembers};
+pub use decide::{Action, Change, Decision, Gone, Met, Operation, Writer, decide, remember_deletions, remembers};
 pub use policy::{Direction, OptionOverride, Override, Policy, Rules, Setting, UpdateMissing};
 pub use set::Set;
 pub use set_option::SetOption;

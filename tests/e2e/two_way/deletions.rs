@@ -85,3 +85,73 @@ async fn a_row_that_gives_way_on_one_side_goes_on_the_other_unless_it_was_writte
     ];
     ends(objects, "latest_wins", &writes, "(2,2,later) (11,5,s) (12,6,s)").await;
 }
+
+#[tokio::test]
+async fn a_change_of_the_key_is_a_deletion_and_an_insert_each_as_late_as_it_was() {
+    let objects = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'old' FROM generate_series(1, 7) n";
+    let writes = [
+        // Both give the row away: it is there by both new keys.
+        (true, "UPDATE t SET id = 11 WHERE id = 1"),
+        (false, "UPDATE t SET id = 21 WHERE id = 1"),
+        // The row is deleted, before and after.
+        (false, "DELETE FROM t WHERE id = 2"),
+        (true, "UPDATE t SET id = 12 WHERE id = 2"),
+        (true, "UPDATE t SET id = 13 WHERE id = 3"),
+        (false, "DELETE FROM t WHERE id = 3"),
+        // It is written later: by the old key it stays, and comes by the new one too.
+        (true, "UPDATE t SET id = 14 WHERE id = 4"),
+        (false, "UPDATE t SET v = 'd' WHERE id = 4"),
+        // The new key is taken later.
+        (true, "UPDATE t SET id = 15 WHERE id = 5"),
+        (false, "INSERT INTO t VALUES (15, 'd')"),
+        // And earlier.
+        (false, "INSERT INTO t VALUES (16, 'd')"),
+        (true, "UPDATE t SET id = 16 WHERE id = 6"),
+        // The new key is taken and deleted later.
+        (true, "UPDATE t SET id = 17 WHERE id = 7"),
+        (false, "INSERT INTO t VALUES (17, 'd')"),
+        (false, "DELETE FROM t WHERE id = 17"),
+    ];
+    ends(objects, "latest_wins", &writes, "(4,d) (11,old) (12,old) (13,old) (14,old) (15,d) (16,old) (21,old)").await;
+    let at_source = "(11,old) (14,old) (15,old) (16,old) (17,old) (22,old)";
+    let writes = [
+        (true, "UPDATE t SET id = 11 WHERE id = 1"),
+        (false, "UPDATE t SET v = 'd' WHERE id = 1"),
+        (false, "UPDATE t SET id = 22 WHERE id = 2"),
+        (true, "DELETE FROM t WHERE id IN (2, 3)"),
+        (false, "UPDATE t SET v = 'd' WHERE id = 3"),
+        (true, "UPDATE t SET id = 10 + id WHERE id IN (4, 5, 6, 7)"),
+        (false, "UPDATE t SET v = 'd' WHERE id = 4"),
+        (false, "INSERT INTO t VALUES (15, 'd')"),
+        (false, "DELETE FROM t WHERE id = 6"),
+    ];
+    ends(objects, "source_priority", &writes, at_source).await;
+}
+
+#[tokio::test]
+async fn a_row_that_wins_comes_with_the_long_values_that_its_change_leaves_as_they_were() {
+    let objects = "CREATE TABLE t (id int PRIMARY KEY, v text, l text); ALTER TABLE t ALTER l SET STORAGE EXTERNAL; \
+                   INSERT INTO t SELECT n, 'old', repeat('old', 1000) FROM generate_series(1, 3) n";
+    let writes = [
+        (false, "UPDATE t SET l = repeat('d', 3000) WHERE id = 1"),
+        (true, "UPDATE t SET v = 's' WHERE id = 1"),
+        (true, "UPDATE t SET v = 's' WHERE id = 2"),
+        (false, "UPDATE t SET l = repeat('d', 3000) WHERE id = 2"),
+        (false, "INSERT INTO t VALUES (13, 'd', repeat('d', 3000))"),
+        (true, "UPDATE t SET id = 13 WHERE id = 3"),
+    ];
+    let sides = Sides::start(objects, r#""conflict_policy": "latest_wins""#).await;
+    meanwhile(&sides, &writes).await;
+    let rows = "SELECT string_agg(format('%s %s %s', id, v, left(l, 3)), ', ' ORDER BY id) FROM t";
+    sides.both(rows, "1 s old, 2 old ddd, 13 old old").await;
+}
+
+#[tokio::test]
+async fn a_change_that_had_nothing_to_do_is_known_of_by_what_follows() {
+    let objects = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old')";
+    let sides = Sides::start(objects, r#""conflict_policy": "source_priority""#).await;
+    meanwhile(&sides, &[(true, "DELETE FROM t WHERE id = 1"), (false, "DELETE FROM t WHERE id = 1")]).await;
+    sides.peer("INSERT INTO t VALUES (1, 'd')").await;
+    sides.wait().await;
+    sides.both(ROWS, "(1,d)").await;
+}

@@ -195,3 +195,21 @@ fn a_name_must_be_utf8() {
     let payload = Bytes::from(join(&[b"Y", &9u32.to_be_bytes(), b"s\0", b"\xFF\0"]));
     assert_eq!(decode(&payload, false).expect_err("not UTF-8").kind, Kind::Protocol);
 }
+
+#[test]
+fn an_update_with_another_new_row_is_the_same_otherwise() {
+    let old = tuple_of(&[Column::Text(b"k"), Column::Null, Column::Null]);
+    let new = tuple_of(&[Column::Text(b"m"), Column::UnchangedToast, Column::Null]);
+    for before in [vec![], join(&[b"K", &old])] {
+        let update = join(&[b"U", &9u32.to_be_bytes(), &before, b"N", &new]);
+        let Message::Update { old, new, .. } = decode(&update, false).expect("valid") else { panic!("not the update") };
+        let columns = [Column::Text(b"m"), Column::Text(b"long"), Column::Null];
+        let completed = with_new_row(&update, new, &columns);
+        let Message::Update { relation: 9, old: same, new, .. } = decode(&completed, false).expect("valid") else {
+            panic!("not an update")
+        };
+        assert_eq!(same, old);
+        assert_eq!(new.columns().collect::<Vec<_>>(), columns);
+        assert!(!new.is_partial());
+    }
+}
