@@ -17,7 +17,9 @@ LEFT JOIN pg_catalog.pg_rewrite r ON d.classoid = 'pg_catalog.pg_rewrite'::regcl
 LEFT JOIN pg_catalog.pg_trigger t ON d.classoid = 'pg_catalog.pg_trigger'::regclass AND t.oid = d.objoid
 LEFT JOIN pg_catalog.pg_policy p ON d.classoid = 'pg_catalog.pg_policy'::regclass AND p.oid = d.objoid
 CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) o
-WHERE (d.objoid >= 16384 OR d.classoid = 'pg_catalog.pg_namespace'::regclass AND o.name = 'public'
+-- Some thousand comments on what comes with the server are not looked up one by one.
+WHERE (d.objoid >= 16384 OR d.classoid = 'pg_catalog.pg_namespace'::regclass)
+  AND (d.objoid >= 16384 OR d.classoid = 'pg_catalog.pg_namespace'::regclass AND o.name = 'public'
          AND d.description <> 'standard public schema')
   AND o.identity IS NOT NULL AND o.type NOT IN ('large object', 'subscription')
   AND coalesce(o.schema, '') NOT IN ('pgrelay', 'pgrelay_peer') AND coalesce(o.schema, '') !~ '^pg_(temp|toast)'

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn job(name: &str) -> Job {
-        Job { table: TableName::new("s", name), oid: 1, by_key: true, after: vec![], settings: None, kept: false }
+        Job { table: TableName::new("s", name), oid: 1, by_key: true, after: vec![], settings: None, kept: false, is_analyzed: false }
     }
 
     fn refused(message: &str) -> Error {

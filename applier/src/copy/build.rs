@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use pgrelay_core::{Error, Lsn, Result, error::Kind, plan::Item};
+use pgrelay_core::{Error, Lsn, Result, error::Kind, name::TableName, plan::Item};
 use tokio::sync::{Mutex as Gate, Semaphore, watch};
 use tokio_postgres::Client;
 
@@ -92,9 +92,24 @@ async fn connect_builder(s: &Setting) -> Result<Client> {
 }
 
 /// Builds what is missing for tables whose rows are there from an earlier try.
-pub async fn unfinished(s: &Setting, jobs: &[Job]) -> Result<()> {
+pub async fn unfinished(s: &Setting, mut jobs: Vec<Job>) -> Result<()> {
     let builders = Builders::new(s.workers());
+    if !jobs.is_empty() {
+        builders.with(s, async |peer| mark_analyzed(s, peer, &mut jobs).await).await?;
+    }
     try_join_all(jobs.chunks(LOT_TABLES).map(|lot| all(s, &builders, lot))).await.map(drop)
+}
+
+/// Where nothing was left to be built and the statistics are there, they are not made again each time a task goes on.
+async fn mark_analyzed(s: &Setting, peer: &Client, jobs: &mut [Job]) -> Result<()> {
+    let made = schema::made(peer, &s.names.origin).await?;
+    let rows = peer.query(include_str!("../../../sql/query/peer/analyzed.sql"), &[]).await;
+    let rows = rows.map_err(|e| server_error(e, "look which tables are analyzed"))?;
+    let analyzed: HashSet<TableName> = rows.iter().map(|row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect();
+    for job in jobs {
+        job.is_analyzed = analyzed.contains(&job.table) && job.after.iter().all(|item| made.contains(&item.identity));
+    }
+    Ok(())
 }
 
 /// Indexes and keys of tables, then their statistics.
@@ -168,6 +183,10 @@ async fn make(s: &Setting, peer: &mut Client, items: &[&Item], gate: Option<&Gat
 }
 
 async fn analyze(s: &Setting, peer: &Client, lot: &[Job]) -> Result<()> {
+    let lot: Vec<&Job> = lot.iter().filter(|job| !job.is_analyzed).collect();
+    if lot.is_empty() {
+        return Ok(());
+    }
     let tables: Vec<String> = lot.iter().map(|job| job.table.quoted()).collect();
     let together = format!("BEGIN; ANALYZE {}; COMMIT", tables.join(", "));
     if lot.len() > 1 && peer.batch_execute(&together).await.is_ok() {
@@ -188,7 +207,6 @@ async fn analyze(s: &Setting, peer: &Client, lot: &[Job]) -> Result<()> {
 mod tests {
     use pgrelay_core::{
         catalog::Address,
-        name::TableName,
         plan::{Section, When},
     };
 

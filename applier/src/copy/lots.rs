@@ -45,6 +45,7 @@ mod tests {
             by_key: true,
             settings: None,
             kept: false,
+            is_analyzed: false,
         };
         let sizes = [8192, 50 << 20, 900 << 10, 2 << 20, 800 << 10, 8192, 900 << 10, 900 << 10, 900 << 10];
         let lots_of = |workers| lots(sizes.iter().enumerate().map(|(n, size)| (*size, job(n))).collect(), workers);

@@ -70,6 +70,8 @@ pub struct Job {
     pub settings: Option<String>,
     /// The peer had the table before the task and keeps the rows that are there.
     pub kept: bool,
+    /// Everything is built, and its statistics are there.
+    pub is_analyzed: bool,
 }
 
 impl Job {

@@ -12,4 +12,4 @@ mod stage;
 pub use carry_out::carry_out;
 pub use probe::probe;
 pub use read::read_catalog;
-pub use stage::{Stage, count_made};
+pub use stage::{Stage, count_made, made};

@@ -62,7 +62,8 @@ async fn last_made(peer: &Client, key: &str, items: &[&Item]) -> Result<Option<S
     Ok(items.iter().rev().find(|i| made.contains(&i.identity)).map(|i| i.identity.clone()))
 }
 
-async fn made(peer: &Client, key: &str) -> Result<HashSet<String>> {
+/// The identities of what the task has made.
+pub async fn made(peer: &Client, key: &str) -> Result<HashSet<String>> {
     let sql = "SELECT identity FROM pgrelay_peer.object WHERE task_key = $1";
     let rows = peer.query(sql, &[&key]).await.map_err(|e| server_error(e, "read what the task has made on the peer"))?;
     Ok(rows.iter().map(|r| r.get(0)).collect())

@@ -147,7 +147,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let (building, keys) = (copy_setting.clone(), late.clone());
     parts.spawn(async move {
         // Changes are found by keys, so the keys of tables that are there come first.
-        copy::build_unfinished(&building, &unfinished).await?;
+        copy::build_unfinished(&building, unfinished).await?;
         copy::build_keys(&building, &keys).await?;
         drop(building);
         streaming.await
@@ -331,7 +331,7 @@ fn after_tables(plan: &Plan) -> HashMap<&TableName, Vec<Item>> {
 fn job(plan: &Plan, table: &TableName, oid: u32, by_key: bool, after: &mut HashMap<&TableName, Vec<Item>>) -> Job {
     let settings = plan.conditions().get(table).cloned();
     let kept = plan.kept_tables().contains(table);
-    Job { table: table.clone(), oid, by_key, after: after.remove(table).unwrap_or_default(), settings, kept }
+    Job { table: table.clone(), oid, by_key, after: after.remove(table).unwrap_or_default(), settings, kept, is_analyzed: false }
 }
 
 fn show<'a>(c: &Context, plan: &Plan, tables: impl Iterator<Item = &'a SourceTable>, insert_only: &HashSet<TableName>) {

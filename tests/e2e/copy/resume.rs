@@ -183,3 +183,17 @@ async fn a_table_without_a_key_starts_over_and_says_so() {
     let sql = "SELECT string_agg(object || ' ' || level, ',') FROM pgrelay.event WHERE event = 'copy_restarted'";
     wait_for_value(&source, sql, "public.keyless warning", MINUTE).await;
 }
+
+#[tokio::test]
+async fn a_task_that_goes_on_does_not_analyze_its_tables_again() {
+    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT n, n FROM generate_series(1, 1000) n").await;
+    pair.start_task("{}").await;
+    pair.wait_for_state("running", MINUTE).await;
+    let analyzed = "SELECT analyze_count FROM pg_stat_user_tables WHERE relname = 't'";
+    assert_eq!(pair.peer.psql(DB, analyzed).await, "1");
+    pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;
+    pair.wait_for_state("paused", MINUTE).await;
+    pair.source.psql(DB, "INSERT INTO t VALUES (0, 0); SELECT pgrelay.resume_task('move')").await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+    assert_eq!(pair.peer.psql(DB, analyzed).await, "1");
+}
