@@ -107,7 +107,7 @@ fn await_state<'a>(name: Option<&'a str>, state: Option<&'a str>, timeout: Optio
             if !may_come(&task, wanted)? {
                 return Err(cannot_come(name, &task, &format!("come to state \"{word}\"")));
             }
-            wait.look_again(|| format!("task \"{name}\" did not come to state \"{word}\" in time"), &task)?;
+            wait.look_again(|| format!("task \"{name}\" did not come to state \"{word}\" in time"), &task, task.shown())?;
         }
     })
 }
@@ -141,7 +141,8 @@ fn await_reverse_state<'a>(name: Option<&'a str>, state: Option<&'a str>, timeou
             if !can_become(desired, pending, actual, stages, wanted) || !matches!(task.desired, Desired::Run | Desired::Pause) {
                 return Err(reverse_cannot_come(name, &task, &format!("come to state \"{word}\"")));
             }
-            wait.look_again(|| format!("the reverse direction of task \"{name}\" did not come to state \"{word}\" in time"), &task)?;
+            let timed_out = || format!("the reverse direction of task \"{name}\" did not come to state \"{word}\" in time");
+            wait.look_again(timed_out, &task, actual)?;
         }
     })
 }
@@ -308,14 +309,14 @@ impl Wait {
                 }
                 Answer::NotAsked | Answer::Waiting => check(name, &task)?,
             }
-            self.look_again(|| format!("task \"{name}\" did not {what} in time"), &task)?;
+            self.look_again(|| format!("task \"{name}\" did not {what} in time"), &task, task.shown())?;
         }
     }
 
-    /// Sleeps a little. Errors: `Timeout`.
-    fn look_again(&self, timed_out: impl Fn() -> String, task: &Task) -> Result<()> {
+    /// Sleeps a little. Errors: `Timeout`, which tells the state.
+    fn look_again(&self, timed_out: impl Fn() -> String, task: &Task, state: Actual) -> Result<()> {
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            let error = Error::new(Kind::Timeout, timed_out()).detail(format!("Its state is {}.", task.shown()));
+            let error = Error::new(Kind::Timeout, timed_out()).detail(format!("Its state is {state}."));
             return Err(if task.attached {
                 error.hint("See pgrelay.task_status and pgrelay.event for what it does.")
             } else {
