@@ -187,7 +187,7 @@ impl Applier {
         let Some(record) = self.resolver.take_failure() else { return error };
         let written = async {
             self.session.abandon().await?;
-            record.write(self.session.client()).await
+            record.write(self.session.client(), &self.resolver.recording).await
         };
         if let Err(worse) = written.await {
             tracing::warn!(%worse, "the conflict that stops the task could not be written down");

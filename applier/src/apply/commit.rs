@@ -67,8 +67,8 @@ impl Applier {
         if self.tables.is_none() {
             self.forget_deletions().await?;
         }
-        if self.setting.two_way.is_some() && !self.group.has_changes() {
-            // Of a transaction without changes the opposite stream would not tell, and what follows here was made knowing of it.
+        if self.setting.two_way.is_some() {
+            // Where nothing of it has changed a row, the opposite stream would not tell of it, and what follows here was made knowing it.
             self.session.run(EMPTY_MESSAGE.to_owned(), Operation::Other, &task_row()).await?;
         }
         let (key, end) = (&self.setting.origin, self.group.end);

@@ -16,7 +16,7 @@ use pgrelay_core::{
 
 use super::{
     Applier, outside,
-    relation::{Relation, Target},
+    relation::{Relation, Target, is_another},
     session::{Operation, Value},
     standing,
     statement::Parameter,
@@ -59,7 +59,7 @@ impl Applier {
         let Some(key) = key else { return Ok(()) };
         let old: Vec<Column<'_>> = old.columns().collect();
         let new: Option<Vec<Column<'_>>> = new.map(|new| new.columns().collect());
-        if new.is_some_and(|new| key.iter().all(|(n, ..)| new[*n] == old[*n])) {
+        if new.is_some_and(|new| !key.iter().any(|(n, ..)| is_another(&old[*n], &new[*n]))) {
             return Ok(());
         }
         let value = |n: usize| match old.get(n) {
@@ -142,7 +142,7 @@ impl Applier {
         let target = self.targets.get(&oid).ok_or_else(outside)?;
         let key = target.key_columns().unwrap_or_default();
         let (olds, news): (Vec<Column<'_>>, Option<Vec<Column<'_>>>) = (old.columns().collect(), new.map(|new| new.columns().collect()));
-        if news.is_some_and(|news| key.iter().all(|&n| news[n] == olds[n])) {
+        if news.is_some_and(|news| !key.iter().any(|&n| is_another(&olds[n], &news[n]))) {
             return Ok(());
         }
         self.session.act_for(target.peer(), &relation.table).await?;
@@ -195,7 +195,7 @@ impl Applier {
         self.session.act_as(None, &table).await?;
         self.session.settle().await?;
         match record {
-            Some(record) => record.write(self.session.client()).await,
+            Some(record) => record.write(self.session.client(), &self.resolver.recording).await,
             None => Ok(()),
         }
     }

@@ -105,11 +105,6 @@ impl Group {
         self.is_open() && self.late
     }
 
-    /// Whether it changes anything in the tables.
-    pub fn has_changes(&self) -> bool {
-        self.total > 0
-    }
-
     /// Tables with changes in it.
     pub fn touched(&self) -> Vec<Arc<TableName>> {
         self.changes.values().map(|(table, _)| table.clone()).collect()

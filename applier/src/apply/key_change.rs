@@ -13,7 +13,7 @@ impl Applier {
     /// An earlier change of the row that won here had to be left out, if it left such values as they were as well: by the old key
     /// there was nothing to be read any more. So this one brings all that the row has.
     pub(super) async fn completed(&mut self, oid: u32, old: Option<Tuple<'_>>, new: Tuple<'_>, payload: &Bytes) -> Result<Option<Bytes>> {
-        if old.is_none() || !new.is_partial() || self.tables.is_some() || !self.heeds_deletions() {
+        if self.setting.two_way.is_none() || self.tables.is_some() || old.is_none() || !new.is_partial() || !self.heeds_deletions() {
             return Ok(None);
         }
         let relation = self.relations.get(oid)?.clone();

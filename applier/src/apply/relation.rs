@@ -120,7 +120,16 @@ impl Target {
     pub fn changes_key(&self, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>) -> bool {
         let (Locate::Key(key), Some(old), Some(new)) = (&self.locate, old, new) else { return false };
         let (old, new): (Vec<Column<'_>>, Vec<Column<'_>>) = (old.columns().collect(), new.columns().collect());
-        key.iter().any(|(n, _)| old[*n] != new[*n])
+        key.iter().any(|(n, _)| is_another(&old[*n], &new[*n]))
+    }
+
+    /// Whether rows are found by the peer's primary key.
+    pub fn finds_by_primary_key(&self) -> bool {
+        let Locate::Key(key) = &self.locate else { return false };
+        let primary = self.peer.keys.iter().find(|key| key.primary);
+        primary.is_some_and(|primary| {
+            primary.columns.len() == key.len() && key.iter().all(|(_, k)| primary.columns.iter().any(|c| c.name == k.name))
+        })
     }
 
     /// The condition that two rows have the same key, by the names of what they are in.
@@ -277,6 +286,11 @@ impl Target {
             StatementKey::Upsert { set, old_known } => shape.upsert(set, *old_known),
         }
     }
+}
+
+/// Whether an update gives a column another value than the old row had; a value that it leaves out of line as it was does not come.
+pub fn is_another(old: &Column<'_>, new: &Column<'_>) -> bool {
+    *new != Column::UnchangedToast && old != new
 }
 
 fn compare(relation: &Relation, peer: &PeerTable, exact: bool) -> Result<()> {

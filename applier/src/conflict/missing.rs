@@ -1,9 +1,10 @@
-//! The new row of an update that met no row, where the update does not carry all of it: a long value that it left unchanged is in
-//! the old row when that is whole (REPLICA IDENTITY FULL), else it is read again from the side where the change comes from.
+//! The new row of an update that wins here over what it met, where the update does not carry all of it: a long value that it left
+//! unchanged is in the old row when that is whole (REPLICA IDENTITY FULL), else it is read again from the side where the change comes
+//! from.
 
 use bytes::Bytes;
 use pgrelay_core::{Result, name::quote_ident};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, error::SqlState};
 
 use crate::{
     apply::relation::Target,
@@ -61,8 +62,14 @@ async fn read_again(other_side: &Client, target: &Target, payload: &Bytes, new: 
         let statement = other_side.prepare(&sql).await?;
         other_side.query_raw(&statement, values).await?.try_collect::<Vec<Row>>().await
     };
-    let rows = rows.await.map_err(|e| {
-        server_error(e, &format!("read values of table \"{table}\" that a change leaves as they were")).object(table.to_string())
-    })?;
+    let rows = match rows.await {
+        Ok(rows) => rows,
+        // There is no such column or table any more.
+        Err(e) if [SqlState::UNDEFINED_COLUMN, SqlState::UNDEFINED_TABLE].iter().any(|code| e.code() == Some(code)) => return Ok(None),
+        Err(e) => {
+            let doing = format!("read values of table \"{table}\" that a change leaves as they were");
+            return Err(server_error(e, &doing).object(table.to_string()));
+        }
+    };
     Ok(rows.into_iter().next())
 }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use pgrelay_core::{
-    Result,
+    Error, Result,
     conflict::{Direction, Kind, Policy, Writer},
     name::{TableName, quote_ident},
 };
+use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Row, Statement};
 
 use super::{
@@ -59,16 +60,15 @@ pub struct Images {
 }
 
 impl Images {
-    /// The image of those columns of a row that `known` has and that the row tells.
-    async fn of(
+    /// How the image of those columns that a row tells is asked for.
+    async fn asking(
         &mut self,
         peer: &Client,
         target: &Target,
         incoming: Incoming<'_>,
         row: Option<Tuple<'_>>,
         key_only: bool,
-    ) -> Result<Option<String>> {
-        use futures_util::TryStreamExt;
+    ) -> Result<Option<(Statement, Vec<Value>)>> {
         let Some(row) = row else { return Ok(None) };
         let (mut columns, mut values) = (vec![], vec![]);
         for (n, column) in row.columns().enumerate().filter(|(n, _)| !key_only || target.relation.columns[*n].is_key) {
@@ -79,8 +79,6 @@ impl Images {
             }
             columns.push(n);
         }
-        let table = &target.relation.table;
-        let failed = |e| server_error(e, &format!("write down a conflict in table \"{table}\"")).object(table.to_string());
         if !self.prepared.contains_key(&columns) {
             let list = columns
                 .iter()
@@ -91,11 +89,21 @@ impl Images {
                 "SELECT pg_catalog.to_jsonb(\"pgrelay row\".*)::pg_catalog.text FROM (SELECT {}) AS \"pgrelay row\"",
                 list.join(", ")
             );
-            self.prepared.insert(columns.clone(), peer.prepare(&sql).await.map_err(failed)?);
+            self.prepared.insert(columns.clone(), peer.prepare(&sql).await.map_err(|e| failed(e, &target.relation.table))?);
         }
-        let rows = async { peer.query_raw(&self.prepared[&columns], values).await?.try_collect::<Vec<Row>>().await };
-        Ok(rows.await.map_err(failed)?.first().map(|row| row.get(0)))
+        Ok(Some((self.prepared[&columns].clone(), values)))
     }
+}
+
+async fn image(peer: &Client, table: &TableName, asking: Option<(Statement, Vec<Value>)>) -> Result<Option<String>> {
+    use futures_util::TryStreamExt;
+    let Some((statement, values)) = asking else { return Ok(None) };
+    let rows = async { peer.query_raw(&statement, values).await?.try_collect::<Vec<Row>>().await };
+    Ok(rows.await.map_err(|e| failed(e, table))?.first().map(|row| row.get(0)))
+}
+
+fn failed(error: tokio_postgres::Error, table: &TableName) -> Error {
+    server_error(error, &format!("write down a conflict in table \"{table}\"")).object(table.to_string())
 }
 
 /// Makes the record of a conflict; writes nothing yet.
@@ -107,11 +115,13 @@ pub async fn make(
     incoming: Incoming<'_>,
     conflict: &Conflict,
 ) -> Result<Record> {
-    let old = images.of(peer, target, incoming, incoming.old, !target.tells_whole_rows()).await?;
-    let new = images.of(peer, target, incoming, incoming.new, false).await?;
-    let of_key = images.of(peer, target, incoming, incoming.old.or(incoming.new), true).await?;
+    let old = images.asking(peer, target, incoming, incoming.old, !target.tells_whole_rows()).await?;
+    let new = images.asking(peer, target, incoming, incoming.new, false).await?;
+    let key = images.asking(peer, target, incoming, incoming.old.or(incoming.new), true).await?;
     let (table, operation) = (&*target.relation.table, incoming.operation.as_str());
-    let (of, number, key) = (incoming.origin, incoming.number, of_key);
+    // In one round trip.
+    let (old, new, key) = tokio::try_join!(image(peer, table, old), image(peer, table, new), image(peer, table, key))?;
+    let (of, number) = (incoming.origin, incoming.number);
     Ok(Record::new(Content { to, table, operation, conflict, of, number, key, old, new }))
 }
 
@@ -162,11 +172,12 @@ impl Record {
         ])
     }
 
-    /// Writes it, in whatever transaction is open.
-    pub async fn write(self, peer: &Client) -> Result<()> {
+    /// Writes it, in whatever transaction is open. `prepared`: for all records that a session writes.
+    pub async fn write(self, peer: &Client, prepared: &OnceCell<Statement>) -> Result<()> {
         let failed = |e| server_error(e, "write down a conflict on the peer");
-        let statement = peer.prepare(include_str!("../../../sql/peer/record_conflict.sql")).await.map_err(failed)?;
-        peer.execute_raw(&statement, self.0).await.map(drop).map_err(failed)
+        let prepare = || peer.prepare(include_str!("../../../sql/peer/record_conflict.sql"));
+        let statement = prepared.get_or_try_init(prepare).await.map_err(failed)?;
+        peer.execute_raw(statement, self.0).await.map(drop).map_err(failed)
     }
 }
 

@@ -8,10 +8,11 @@ use std::{
 use bytes::Bytes;
 use pgrelay_core::{
     Error, Lsn, Result,
-    conflict::{Action, Change, Decision, Direction, Gone, Met, Operation, Rules, Writer, decide, remembers},
+    conflict::{Action, Change, Decision, Direction, Gone, Kind as ConflictKind, Met, Operation, Rules, Writer, decide, remembers},
     error::Kind,
     name::TableName,
 };
+use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Statement};
 
 use super::{
@@ -74,6 +75,8 @@ pub struct Resolver {
     pub other_side: Arc<Client>,
     /// What that side had seen of this one.
     pub sight: Sight,
+    /// How records are written.
+    pub recording: OnceCell<Statement>,
     tables: HashMap<u32, Table>,
     failure: Option<Record>,
     /// Changes, by commit record and number, whose deferrable keys were violated at the end of their transaction.
@@ -145,6 +148,7 @@ impl Resolver {
             tracks: row.get(0),
             other_side,
             sight: Sight::default(),
+            recording: OnceCell::new(),
             tables: HashMap::new(),
             failure: None,
             at_end: HashSet::new(),
@@ -190,13 +194,11 @@ impl Resolver {
             Change { operation: incoming.operation, table: &table, direction: self.direction, committed: incoming.origin.committed };
         let is_by_key = self.sight.is_two_way() && remembers(rules, change);
         let moves = is_by_key && target.changes_key(incoming.old, incoming.new);
-        let gone = match incoming.new {
-            Some(new) if is_by_key && (row.is_none() || moves) => {
-                let old = incoming.old.filter(|_| moves && row.is_none());
-                self.gone(session, target, incoming, new, old).await?
-            }
-            _ => Deletions::default(),
+        let new = match incoming.new {
+            Some(new) if is_by_key && (row.is_none() || moves) => self.gone(session, target, incoming, new).await?,
+            _ => None,
         };
+        let gone = Deletions { new, is_known: is_by_key };
         let met = Seen { row, colliding, gone };
         let decision = met.decide(rules, change);
         if let (true, Some(row), Action::Skip) = (moves, &met.row, decision.action) {
@@ -245,25 +247,26 @@ impl Resolver {
         let mut conflict = decision.conflict.map(|(kind, policy)| Conflict {
             met: Some((kind, policy)),
             resolution: decision.action.as_str(),
-            note: match (decision.update_missing, decision.action, &gone.new) {
-                (true, ..) => Some("The row that the update is about is missing too.".to_owned()),
-                (_, Action::Skip, Some(_)) => Some("The row was deleted, and that counts more than the change.".to_owned()),
+            note: match (decision.update_missing, decision.by_deletion) {
+                (true, _) => Some("The row that the update is about is missing too.".to_owned()),
+                (_, true) => Some("The row was deleted, and that counts more than the change.".to_owned()),
                 _ => None,
             },
             // What was deleted is no row to be put back, but the reason why the change is left out.
-            rows: row.iter().chain(colliding).chain(gone.new.iter().filter(|_| decision.action == Action::Skip)).cloned().collect(),
+            rows: row.iter().chain(colliding).chain(gone.new.iter().filter(|_| decision.by_deletion)).cloned().collect(),
             result: None,
         });
         if let (Action::Fail, Some(conflict)) = (decision.action, &conflict) {
             self.failure = Some(self.record(session, target, incoming, conflict).await?);
             return Err(stopped(target, self.direction, &decision, colliding, incoming));
         }
-        let is_whole = self.sight.is_two_way() && conflict.is_some();
+        let is_strict = decision.conflict.is_some_and(|(_, policy)| policy.is_strict());
+        let is_whole = self.sight.is_two_way() && is_strict;
         let applied = match decision.action {
             Action::Skip | Action::Fail => false,
             Action::Apply | Action::Replace => self.write(session, target, incoming, met, is_whole).await?,
         };
-        if applied && self.sight.is_two_way() && decision.conflict.is_some_and(|(_, policy)| policy.is_strict()) {
+        if applied && self.sight.is_two_way() && is_strict {
             // A row with the primary key of the change is the change's own. Without such a key that tests at once the two cannot be told
             // apart, here or there.
             let primary = self.table(target)?.look.primary().filter(|_| target.peer().primary_key().is_some());
@@ -272,19 +275,22 @@ impl Resolver {
                 removed::tell(session.client(), &table, &others, incoming.origin.committed).await?;
             }
         }
+        if !applied && decision.action != Action::Skip {
+            let policy = rules.policy(self.direction, &table, ConflictKind::UpdateMissing);
+            let left_out = conflict.get_or_insert(Conflict { met: Some((ConflictKind::UpdateMissing, policy)), ..Conflict::SKIPPED });
+            (left_out.resolution, left_out.note) = (Action::Skip.as_str(), Some(missing::NOTE.to_owned()));
+        }
         if let Some(conflict) = &mut conflict {
             if applied && incoming.new.is_some() {
                 conflict.result = self.result(session, target, incoming).await?;
-            } else if !applied && decision.action != Action::Skip {
-                (conflict.resolution, conflict.note) = (Action::Skip.as_str(), Some(missing::NOTE.to_owned()));
             }
             let record = self.record(session, target, incoming, conflict).await?;
             // pgrelay's own table is no business of the table's owner.
             session.act_as(None, &table).await?;
-            record.write(session.client()).await?;
+            record.write(session.client(), &self.recording).await?;
             session.act_for(target.peer(), &table).await?;
         }
-        Ok(Outcome { applied, conflict: decision.conflict.map(|(kind, _)| kind), met_others: false })
+        Ok(Outcome { applied, conflict: conflict.and_then(|conflict| conflict.met).map(|(kind, _)| kind), met_others: false })
     }
 
     /// A change that knew of what it meets comes after that, as after what its own direction wrote. True when it is so and
@@ -303,14 +309,14 @@ impl Resolver {
         self.prepare(session, target).await?;
         let record = self.record(session, target, incoming, &Conflict::SKIPPED).await?;
         session.act_as(None, &target.relation.table).await?;
-        record.write(session.client()).await
+        record.write(session.client(), &self.recording).await
     }
 
     /// Writes down a TRUNCATE of a table that is left out.
     pub async fn skip_truncate(&self, session: &mut Session, table: &Arc<TableName>, of: Origin, number: i64) -> Result<()> {
         session.settle().await?;
         session.act_as(None, table).await?;
-        record::of_truncate((&self.origin, self.direction), table, of, number).write(session.client()).await
+        record::of_truncate((&self.origin, self.direction), table, of, number).write(session.client(), &self.recording).await
     }
 
     /// Whether the last error is a policy's decision.
@@ -343,28 +349,16 @@ impl Resolver {
         self.tables.get(&target.relation.oid).ok_or_else(not_prepared)
     }
 
-    /// What is remembered here of a new row's key, and of the key before it where the change is of the key and meets no row.
-    async fn gone(
-        &mut self,
-        session: &mut Session,
-        target: &mut Target,
-        incoming: Incoming<'_>,
-        new: Tuple<'_>,
-        old: Option<Tuple<'_>>,
-    ) -> Result<Deletions> {
+    /// The last deletion here of a row with the key of the new row, unless the other side had seen it.
+    async fn gone(&mut self, session: &mut Session, target: &mut Target, incoming: Incoming<'_>, new: Tuple<'_>) -> Result<Option<MetRow>> {
         // pgrelay's own table is no business of the table's owner.
         session.act_as(None, &target.relation.table).await?;
         session.settle().await?;
-        let of_new = self.last_deletion(session, target, incoming, new).await?;
-        let of_old = match old {
-            Some(old) => self.last_deletion(session, target, incoming, old).await?.is_some(),
-            None => of_new.is_some(),
-        };
+        let last = self.last_deletion(session, target, incoming, new).await?;
         session.act_for(target.peer(), &target.relation.table).await?;
-        Ok(Deletions { new: of_new, is_known: of_old })
+        Ok(last)
     }
 
-    /// The last deletion here of a row with this key, unless the other side had seen it.
     async fn last_deletion(
         &mut self,
         session: &mut Session,
@@ -442,7 +436,8 @@ impl Resolver {
                 }
             }
             (_, Some(new)) => {
-                let primary = self.table(target)?.look.primary();
+                // Only by that key the row could be updated in its place.
+                let primary = self.table(target)?.look.primary().filter(|_| target.finds_by_primary_key());
                 let same = colliding.iter().find(|row| primary.is_some_and(|name| row.constraints.iter().any(|c| c == name)));
                 self.remove(session, target, colliding, same.map(|row| row.at.as_str())).await?;
                 match same {

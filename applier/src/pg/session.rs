@@ -15,7 +15,7 @@ use super::endpoint::{Address, ChannelBinding, Endpoint, Target};
 use super::error::server_error;
 use super::tls;
 
-/// A commit needs something to write: a message that nobody reads. Its result is its position, as text.
+/// Something for a transaction to write where it writes nothing else. Its result is its position, as text.
 pub const EMPTY_MESSAGE: &str = "SELECT pg_catalog.pg_logical_emit_message(true, 'pgrelay', ''::pg_catalog.text)::pg_catalog.text";
 
 /// Name, value and reason of every setting that each session of pgrelay has.

@@ -102,6 +102,8 @@ pub struct Decision {
     pub conflict: Option<(Kind, Policy)>,
     /// Whether the update met no row, beside another conflict.
     pub update_missing: bool,
+    /// The row was deleted later.
+    pub by_deletion: bool,
     /// What is to be done.
     pub action: Action,
 }
@@ -111,7 +113,7 @@ pub struct Decision {
 pub struct Gone {
     /// The last deletion of a row with the key of the new row.
     pub new: Option<Met>,
-    /// That the row which the change is about was deleted is known.
+    /// Deletions are remembered, so a row that is missing was deleted, and nothing has to be guessed.
     pub is_known: bool,
 }
 
@@ -119,8 +121,8 @@ pub struct Gone {
 /// value of a unique key of its new row. `gone`: of an insert, of an update that met no row, or that changes the key.
 pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[Met], gone: Gone) -> Decision {
     let policy = |kind| rules.policy(change.direction, change.table, kind);
-    let plain = |action| Decision { conflict: None, update_missing: false, action };
-    let told = |kind, action| Decision { conflict: Some((kind, policy(kind))), update_missing: false, action };
+    let plain = |action| Decision { conflict: None, update_missing: false, by_deletion: false, action };
+    let told = |kind, action| Decision { conflict: Some((kind, policy(kind))), update_missing: false, by_deletion: false, action };
     match (change.operation, row) {
         (Operation::Delete, None) => told(Kind::DeleteMissing, Action::Skip),
         (Operation::Delete, Some(met)) => match met.writer {
@@ -136,10 +138,9 @@ pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[
                 (_, None) => Kind::UpdateMissing,
                 (_, Some(_)) => Kind::UpdateExists,
             };
-            told(kind, Action::Skip)
+            Decision { by_deletion: true, ..told(kind, Action::Skip) }
         }
         (Operation::Insert, _) if colliding.is_empty() => plain(Action::Apply),
-        // That it was deleted before the update is known, so nothing is guessed.
         (Operation::Update, None) if colliding.is_empty() && remembers(rules, change) && gone.is_known => {
             told(Kind::UpdateMissing, Action::Apply)
         }
@@ -172,7 +173,6 @@ pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[
                 _ => Kind::MultipleUniqueConflicts,
             };
             let update_missing = operation == Operation::Update && row.is_none();
-            // That it was deleted before the update is known, so nothing is guessed here either.
             let is_guess = update_missing && !(remembers(rules, change) && gone.is_known);
             let action = match rules.update_missing(change.direction, change.table) {
                 UpdateMissing::Skip if is_guess => Action::Skip,
@@ -185,7 +185,7 @@ pub fn decide(rules: &Rules, change: Change<'_>, row: Option<Met>, colliding: &[
                     }
                 }
             };
-            Decision { conflict: Some((kind, policy(kind))), update_missing, action }
+            Decision { conflict: Some((kind, policy(kind))), update_missing, by_deletion: false, action }
         }
     }
 }

@@ -150,8 +150,27 @@ async fn a_row_that_wins_comes_with_the_long_values_that_its_change_leaves_as_th
 async fn a_change_that_had_nothing_to_do_is_known_of_by_what_follows() {
     let objects = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old')";
     let sides = Sides::start(objects, r#""conflict_policy": "source_priority""#).await;
-    meanwhile(&sides, &[(true, "DELETE FROM t WHERE id = 1"), (false, "DELETE FROM t WHERE id = 1")]).await;
-    sides.peer("INSERT INTO t VALUES (1, 'd')").await;
     sides.wait().await;
-    sides.both(ROWS, "(1,d)").await;
+    // A direction that begins tells how far it is, so only the reverse one does here, and before.
+    sides.source("SELECT pgrelay.pause_task('move', 'reverse')").await;
+    sides.wait_for_reverse("paused").await;
+    sides.peer("DELETE FROM t WHERE id = 1").await;
+    sides.source("BEGIN; INSERT INTO t SELECT n FROM generate_series(101, 150) n; DELETE FROM t WHERE id > 100; COMMIT").await;
+    sides.source("DELETE FROM t WHERE id = 1").await;
+    sides.source("SELECT pgrelay.wait_for_catchup('move', '1 min', 'forward')").await;
+    sides.peer("INSERT INTO t VALUES (1, 'd'), (101, 'd')").await;
+    sides.source("SELECT pgrelay.resume_task('move', 'reverse')").await;
+    sides.run().await;
+    sides.wait().await;
+    sides.both(ROWS, "(1,d) (101,d)").await;
+}
+
+#[tokio::test]
+async fn a_row_that_came_and_went_on_one_side_meets_the_row_of_the_other() {
+    let objects = "CREATE TABLE t (id int PRIMARY KEY, v text)";
+    // In a backlog: nothing is left of the rows but the one of the other side, which is older.
+    let came_and_went =
+        "INSERT INTO t SELECT n, 's' FROM generate_series(1, 50) n; DELETE FROM t WHERE id <= 50; INSERT INTO t VALUES (99, 's')";
+    let writes = [(false, "INSERT INTO t VALUES (1, 'd')"), (true, came_and_went)];
+    ends(objects, "latest_wins", &writes, "(99,s)").await;
 }

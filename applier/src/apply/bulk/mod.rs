@@ -64,6 +64,8 @@ enum Kind {
     Insert,
     Update(Vec<usize>),
     Delete,
+    /// Of rows that must not be there.
+    DeleteNone,
 }
 
 impl Table {
@@ -158,7 +160,7 @@ impl Table {
             }
         }
         self.delete(session, peer, &gone, true).await?;
-        // Rows of these keys would have stopped an insert.
+        // Rows of these keys would have stopped an insert, whoever wrote them.
         self.delete(session, peer, &never, false).await?;
         for (set, rows) in updates {
             self.update(session, peer, &set, &rows).await?;
@@ -171,8 +173,8 @@ impl Table {
     async fn delete(&mut self, session: &mut Session, peer: &PeerTable, keys: &[Key], there: bool) -> Result<()> {
         for part in keys.chunks(ROWS) {
             let values = self.keys(part.iter());
-            let rows = if there { part.len() } else { 0 };
-            self.execute(session, peer, Kind::Delete, values, rows).await?;
+            let (kind, rows) = if there { (Kind::Delete, part.len()) } else { (Kind::DeleteNone, 0) };
+            self.execute(session, peer, kind, values, rows).await?;
         }
         Ok(())
     }
@@ -239,6 +241,7 @@ impl Table {
                     Kind::Insert => shape.insert(),
                     Kind::Update(set) => shape.update(set),
                     Kind::Delete => shape.delete(),
+                    Kind::DeleteNone => shape.delete_any(),
                 };
                 let statement = session.prepare(&sql, &self.relation.table).await?;
                 self.prepared.insert(kind, statement.clone());

@@ -42,7 +42,12 @@ impl Shape<'_> {
         let equal = |((_, key), value): (&(usize, KeyColumn), &String)| {
             format!("t.{} OPERATOR({}.{}) {value}", quote_ident(&key.name), quote_ident(&key.operator_schema), key.operator)
         };
-        self.key.iter().zip(values).map(equal).collect::<Vec<_>>().join(" AND ") + &self.peer.written_by_task("t.xmin")
+        self.key.iter().zip(values).map(equal).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// The condition that finds rows, unless somebody else wrote them last and that is to be noticed.
+    fn own(&self, values: &[String]) -> String {
+        self.condition(values) + &self.peer.written_by_task("t.xmin")
     }
 
     /// INSERT of rows with all their columns.
@@ -65,12 +70,21 @@ impl Shape<'_> {
         let (unnest, values) = self.unnest(&columns);
         let (key, new) = values.split_at(self.key.len());
         let set: Vec<String> = set.iter().zip(new).map(|(n, value)| format!("{} = {value}", quote_ident(&self.columns[*n]))).collect();
-        format!("UPDATE ONLY {} AS t SET {} FROM {unnest} WHERE {}", self.table.quoted(), set.join(", "), self.condition(key))
+        format!("UPDATE ONLY {} AS t SET {} FROM {unnest} WHERE {}", self.table.quoted(), set.join(", "), self.own(key))
     }
 
     /// DELETE by key.
     pub fn delete(&self) -> String {
+        self.delete_where(Shape::own)
+    }
+
+    /// DELETE by key, whoever wrote the row.
+    pub fn delete_any(&self) -> String {
+        self.delete_where(Shape::condition)
+    }
+
+    fn delete_where(&self, condition: impl Fn(&Self, &[String]) -> String) -> String {
         let (unnest, key) = self.unnest(&self.key.iter().map(|(n, _)| *n).collect::<Vec<_>>());
-        format!("DELETE FROM ONLY {} AS t USING {unnest} WHERE {}", self.table.quoted(), self.condition(&key))
+        format!("DELETE FROM ONLY {} AS t USING {unnest} WHERE {}", self.table.quoted(), condition(self, &key))
     }
 }

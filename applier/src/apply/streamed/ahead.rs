@@ -55,6 +55,10 @@ impl Applier {
 
     /// One change of it. What goes wrong here may come right: only what was kept is told to anybody.
     pub(super) async fn change_ahead(&mut self, xid: u32, change: &Bytes) -> Result<()> {
+        if self.heeds_deletions() {
+            // Its policies have changed, and what it deletes is to be remembered by its commit record, which is not known yet.
+            return self.yield_to_others().await;
+        }
         let Some(ahead) = self.streamed.ahead.as_mut().filter(|ahead| ahead.xid == xid) else { return Ok(()) };
         std::mem::swap(&mut self.relations, &mut ahead.relations);
         self.open = Some(self.begin(Transaction { xid: self.reference.widen(xid), commit: NOT_YET }, 0));

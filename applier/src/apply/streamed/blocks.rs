@@ -141,7 +141,6 @@ impl Applier {
         if prepared.is_there() {
             // Nothing of another one may stand in the peer's transaction when the position moves.
             self.yield_to_others().await?;
-            self.take_back(xid).await?;
             self.commit_group().await?;
             self.setting.progress.settled_rows(transaction.rows);
             self.open = Some(open);

@@ -201,7 +201,7 @@ fn an_update_with_another_new_row_is_the_same_otherwise() {
     let old = tuple_of(&[Column::Text(b"k"), Column::Null, Column::Null]);
     let new = tuple_of(&[Column::Text(b"m"), Column::UnchangedToast, Column::Null]);
     for before in [vec![], join(&[b"K", &old])] {
-        let update = join(&[b"U", &9u32.to_be_bytes(), &before, b"N", &new]);
+        let update = Bytes::from(join(&[b"U", &9u32.to_be_bytes(), &before, b"N", &new]));
         let Message::Update { old, new, .. } = decode(&update, false).expect("valid") else { panic!("not the update") };
         let columns = [Column::Text(b"m"), Column::Text(b"long"), Column::Null];
         let completed = with_new_row(&update, new, &columns);
