@@ -126,18 +126,25 @@ impl Applier {
         match frame {
             Frame::Keepalive { wal_end, .. } => {
                 // Inside a transaction the position says nothing about it; outside, all commits before it have come.
-                if self.open.is_none() {
-                    self.commit_group().await?;
-                    self.position = self.position.max(wal_end);
-                    self.settle_position().await?;
-                }
-                Ok(())
+                if self.open.is_none() { self.come_to(wal_end).await } else { Ok(()) }
             }
             Frame::Data { payload, wal_start, sent, .. } => {
                 self.sent = sent;
                 if self.streamed.in_block() { self.take_in_block(payload, wal_start).await } else { self.message(payload, wal_start).await }
             }
         }
+    }
+
+    /// The source has nothing for this stream before `position` but what it has sent. It says so whenever it has come up with its own
+    /// WAL, perhaps after each transaction, so an open group passes it with its own position instead of being ended by it.
+    async fn come_to(&mut self, position: Lsn) -> Result<()> {
+        self.position = self.position.max(position);
+        if self.tables.is_none() && self.group.is_open() && !self.group.is_closed && !self.streamed.is_ahead() {
+            self.group.passed(position);
+            return Ok(());
+        }
+        self.commit_group().await?;
+        self.settle_position().await
     }
 
     async fn message(&mut self, payload: Bytes, at: Lsn) -> Result<()> {
