@@ -199,6 +199,28 @@ async fn a_kill_in_the_middle_of_a_large_transaction_leaves_nothing_and_it_arriv
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// Its description of the table is the only one that the source sends.
+#[tokio::test]
+async fn what_follows_a_large_transaction_that_comes_again_is_applied() {
+    let mut pair = streaming_pair(TABLES, SMALL).await;
+    let (source, peer) = (pair.source_client().await, pair.peer_client().await);
+    // No commit is waited for, so the source is told of none.
+    let wait_for_nobody = "ALTER SYSTEM SET synchronous_standby_names = 'nobody'";
+    for sql in [wait_for_nobody, "SELECT pg_reload_conf()"] {
+        run(&peer, sql).await;
+    }
+    wait_for_value(&peer, "SHOW synchronous_standby_names", "nobody", MINUTE).await;
+    run(&source, &format!("BEGIN; {}; COMMIT", rows("t", 10_000))).await;
+    wait_for_value(&peer, "SELECT count(*)::text FROM t", "3000", MINUTE).await;
+    pair.applier.kill9();
+    for sql in ["ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()"] {
+        run(&peer, sql).await;
+    }
+    run(&source, "INSERT INTO t VALUES (1001, 'follows')").await;
+    pair.applier.restart();
+    pair.assert_equal_after_catchup(MINUTE).await;
+}
+
 /// Bytes of memory do not depend on the size of a transaction, whether it is applied ahead or kept until its commit.
 #[tokio::test]
 async fn a_transaction_of_many_rows_in_little_memory() {

@@ -8,7 +8,7 @@ use pgrelay_core::{Error, Lsn, Result, error::Kind};
 use super::{
     super::{
         Applier, Open, outside,
-        relations::{self, Described},
+        relations::{self, Described, Relations},
         tables::Transaction,
     },
     InProgress, Spill, unknown,
@@ -122,11 +122,13 @@ impl Applier {
         // The position is the end of a commit record.
         if commit < self.position {
             self.take_back(xid).await?;
+            self.learn(transaction.described);
             self.setting.progress.settled_rows(transaction.rows);
             self.streamed.committed(end);
             return Ok(());
         }
         if transaction.is_echo {
+            self.learn(transaction.described);
             self.resolver.sight.came_back(None, commit_ts);
             return self.finish_echo(end, false).await;
         }
@@ -142,12 +144,20 @@ impl Applier {
             // Nothing of another one may stand in the peer's transaction when the position moves.
             self.yield_to_others().await?;
             self.commit_group().await?;
+            self.learn(transaction.described);
             self.setting.progress.settled_rows(transaction.rows);
             self.open = Some(open);
         } else {
             self.bring(xid, transaction, open).await?;
         }
         self.prepare(prepared, end).await
+    }
+
+    /// The descriptions of a transaction of which nothing is applied: the source does not send them again for what follows its commit.
+    fn learn(&mut self, described: Vec<Described>) {
+        let mut own = Relations::default();
+        described.into_iter().for_each(|described| own.set(described));
+        self.relations.merge(own);
     }
 
     /// All of a transaction stands in the peer's open transaction afterwards.
