@@ -60,10 +60,11 @@ points! {
     OnePosition "one_position.committed" "It is committed."
     PostDataMade "schema.post_data" "All objects of after the rows are there, and the mark of that is not."
     Received "stream.received" "A change has come from the source, nothing of it is done."
-    GroupBegun "stream.begun" "The peer's transaction is open, nothing is written in it."
+    GroupBegun "stream.begun" "A transaction of the peer begins, nothing is written in it."
     ChangesSent "stream.changes" "All changes of the peer's transaction are sent, the position is not."
     PositionSent "stream.position" "The position is written too."
     CommitSent "stream.commit_sent" "COMMIT is sent, its answer is not read."
+    WholeSent "stream.whole_sent" "A transaction that is one statement is sent, its answer is not read."
     Committed "stream.committed" "COMMIT is answered, the slot may not move yet."
     FlushSent "stream.flush_sent" "The commit that takes all before it to the peer's disk is sent, its answer is not read."
     Flushed "stream.flushed" "It is answered, the slot may not move yet."
@@ -121,8 +122,17 @@ pub async fn sent<T>(point: Point, request: impl Future<Output = T>) -> T {
     if let Some(answer) = (&mut request).now_or_never() {
         return answer;
     }
-    at(point);
+    gone_out(point).await;
     request.await
+}
+
+/// Ends the process when the test wants it, once a request that waits to be written to a connection is on its way.
+pub async fn gone_out(point: Point) {
+    if cfg!(debug_assertions) {
+        // The connection may be worked on by the same thread.
+        tokio::task::yield_now().await;
+    }
+    at(point);
 }
 
 /// Nothing.

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod conflict;
 pub mod copy;
 pub mod crash;
+pub mod lane;
 pub mod pg;
 pub mod precheck;
 pub mod progress;

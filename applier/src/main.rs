@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use pgrelay_applier::{
     cli::{Arguments, Command},
-    status, supervisor, telemetry,
+    lane, status, supervisor, telemetry,
 };
 use pgrelay_core::{Error, Result, conninfo, error::Kind};
 use tokio::{
@@ -13,12 +13,8 @@ use tokio::{
     sync::watch,
 };
 
-/// Bytes of a worker thread's stack. A build without optimization needs more than the usual 2 MB for the parts of a task, which are
-/// in one another; what is not used costs address space only.
-const STACK: usize = 8 << 20;
-
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(lane::STACK).build();
     let runtime = runtime.map_err(|e| Error::new(Kind::Internal, "threads cannot be started").caused_by(e));
     let arguments = Arguments::parse();
     match runtime.and_then(|runtime| runtime.block_on(run(arguments))) {

@@ -130,6 +130,16 @@ impl Batch {
         self.gathered.len() >= MANY
     }
 
+    /// All changes of the open transaction, where few are gathered and nothing has been sent.
+    pub fn whole(&self) -> Option<impl Iterator<Item = (&Arc<Relation>, &Bytes)>> {
+        let is_whole = self.gathered.len() == self.kept.len() && !self.forgotten && !self.is_many();
+        let rows = self.kept.iter().filter_map(|kept| match kept {
+            Kept::Row { relation, payload } => Some((relation, payload)),
+            Kept::Sql { .. } => None,
+        });
+        is_whole.then_some(rows)
+    }
+
     /// The gathered changes are about to be sent: those that are to go one by one.
     pub fn take_few(&mut self) -> Vec<(Arc<Relation>, Bytes)> {
         let few = std::mem::take(&mut self.gathered);

@@ -174,9 +174,12 @@ impl Applier {
         if let Err(worse) = self.session.abandon().await {
             return worse;
         }
+        self.note_wholes();
+        let lost = self.wholes.lost().unwrap_or_default();
+        self.session.forget_wholes();
         let open = self.open.as_ref().map_or(Lsn(0), |open| Lsn(open.transaction.commit.0 + 1));
-        self.careful_until = self.careful_until.max(self.group.end).max(open);
-        self.group.close();
+        self.careful_until = self.careful_until.max(lost).max(self.group.end).max(open);
+        self.close_group();
         self.batch.end();
         self.rewind = true;
         error

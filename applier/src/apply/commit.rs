@@ -5,7 +5,14 @@ use std::{sync::Arc, time::Duration};
 use pgrelay_core::{Lsn, Result, name::TableName};
 use tokio::time::Instant;
 
-use super::{Applier, session::Operation, standing, tables::Tables, task_row};
+use super::{
+    Applier,
+    group::Done,
+    session::{Move, Operation},
+    standing,
+    tables::Tables,
+    task_row,
+};
 use crate::{
     crash::{self, Point},
     pg::EMPTY_MESSAGE,
@@ -23,7 +30,7 @@ impl Applier {
         if !self.group.is_open() {
             self.group.open(self.setting.gate.clone().lock_owned().await);
             self.tell_seen(table).await?;
-            self.session.begin(table).await?;
+            self.session.begin();
             crash::at(Point::GroupBegun);
         }
         Ok(())
@@ -41,10 +48,22 @@ impl Applier {
         self.session.run(sql, Operation::Other, table).await
     }
 
+    /// Commits the group, if one is open. What has been sent is answered when this returns.
     pub(super) async fn commit_group(&mut self) -> Result<()> {
-        if !self.group.is_open() || self.streamed.is_ahead() {
-            return Ok(());
+        self.commit_or_send_group().await?;
+        self.settle_wholes().await
+    }
+
+    /// Likewise, but of what was sent as one statement the answer may still have to come.
+    pub(super) async fn commit_or_send_group(&mut self) -> Result<()> {
+        if self.group.is_open() && !self.streamed.is_ahead() && !self.send_whole().await? {
+            self.end_group().await?;
         }
+        Ok(())
+    }
+
+    async fn end_group(&mut self) -> Result<()> {
+        self.settle_wholes().await?;
         self.send_gathered().await?;
         self.test_new_rows().await?;
         self.test_brought_back().await?;
@@ -58,7 +77,8 @@ impl Applier {
         crash::at(Point::Committed);
         self.written(self.group.end);
         self.batch.end();
-        self.count_up();
+        let done = self.close_group();
+        self.count_up(done);
         self.settle_position().await
     }
 
@@ -71,20 +91,20 @@ impl Applier {
             // Where nothing of it has changed a row, the opposite stream would not tell of it, and what follows here was made knowing it.
             self.session.run(EMPTY_MESSAGE.to_owned(), Operation::Other, &task_row()).await?;
         }
-        let (key, end) = (&self.setting.origin, self.group.end);
-        match &mut self.tables {
-            Some(tables) => {
-                for table in self.group.touched() {
-                    self.session.run(standing::move_table(key, &table, end), Operation::Other, &table).await?;
-                    tables.moved(&table, end);
-                }
-            }
-            None => self.session.run(standing::move_task(key, end, self.resolver.sight.seen()), Operation::Other, &task_row()).await?,
-        }
-        crash::at(Point::PositionSent);
+        let (key, end, commit_ts) = (&self.setting.origin, self.group.end, self.group.commit_ts);
         // To the opposite direction a position says that all before it is there.
         let told = if self.tables.is_some() && self.setting.two_way.is_some() { Lsn(0) } else { end };
-        self.session.commit(told, self.group.commit_ts).await
+        let Some(tables) = &mut self.tables else {
+            crash::at(Point::PositionSent);
+            let to = Move { from: Some(self.on_peer), to: end, seen: self.resolver.sight.seen(), told, commit_ts };
+            return self.session.commit_and_move(key, to).await;
+        };
+        for table in self.group.touched() {
+            self.session.run(standing::move_table(key, &table, end), Operation::Other, &table).await?;
+            tables.moved(&table, end);
+        }
+        crash::at(Point::PositionSent);
+        self.session.commit(told, commit_ts).await
     }
 
     /// The peer has committed a position that counts.
@@ -95,9 +115,12 @@ impl Applier {
         }
     }
 
-    pub(super) fn count_up(&mut self) {
-        let suppressed = self.session.take_suppressed();
-        let done = self.group.close();
+    pub(super) fn close_group(&mut self) -> Done {
+        self.group.close(self.session.take_suppressed())
+    }
+
+    /// What was in a group is committed.
+    pub(super) fn count_up(&mut self, done: Done) {
         self.setting.progress.settled_rows(done.rows);
         for (table, counts) in done.changes {
             self.setting.progress.table(&table, |t| t.changes.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n));
@@ -105,13 +128,14 @@ impl Applier {
         self.setting.progress.stream(|s| {
             s.transactions += done.transactions;
             s.changes += done.total;
-            s.suppressed += suppressed as i64;
+            s.suppressed += done.suppressed as i64;
         });
     }
 
     /// Where nothing is under way: moves to one position when every table is there, and tells how far the slot may go.
     pub(super) async fn settle_position(&mut self) -> Result<()> {
-        if self.open.is_some() || (self.group.is_open() && !self.streamed.is_ahead()) {
+        self.note_wholes();
+        if self.open.is_some() || self.session.wholes() > 0 || (self.group.is_open() && !self.streamed.is_ahead()) {
             return Ok(());
         }
         if self.tables.as_ref().is_some_and(|t| t.stand_at(self.position)) {
@@ -122,20 +146,30 @@ impl Applier {
             self.move_without_changes(self.position).await?;
         }
         let position = self.position;
-        self.passed.send_replace(position);
-        self.setting.progress.stream(|s| {
-            s.received = s.received.max(position);
-            s.applying_since = None;
-        });
         let confirmed = self.tables.as_ref().and_then(Tables::hold).map_or(position, |hold| hold.min(position));
         let confirmed = self.position_for(confirmed).await?;
+        self.dealt_with(position, None);
         if self.tables.is_some() {
             self.confirm(confirmed);
-        } else {
-            self.setting.progress.stream(|s| s.applied = Some(s.applied.map_or(position, |a| a.max(position))));
-            self.flush.dealt_with(position);
         }
         Ok(())
+    }
+
+    /// Everything that the stream brought before a position is applied or need not be. `applying_since`: when what follows was committed,
+    /// as far as it is under way.
+    pub(super) fn dealt_with(&self, position: Lsn, applying_since: Option<i64>) {
+        self.passed.send_replace(position);
+        let stands = self.tables.is_none();
+        self.setting.progress.stream(|s| {
+            s.received = s.received.max(position);
+            s.applying_since = applying_since;
+            if stands {
+                s.applied = Some(s.applied.map_or(position, |a| a.max(position)));
+            }
+        });
+        if stands {
+            self.flush.dealt_with(position);
+        }
     }
 
     /// The source may forget what lies before: commits have been waited for.
@@ -168,12 +202,11 @@ impl Applier {
 
     pub(super) async fn stand_at_one_position(&mut self) -> Result<()> {
         let _gate = self.setting.gate.clone().lock_owned().await;
-        self.session.begin(&task_row()).await?;
-        let move_task = standing::move_task(&self.setting.origin, self.position, self.resolver.sight.seen());
-        self.session.run(move_task, Operation::Other, &task_row()).await?;
-        let marked = self.send_mark(self.position).await?;
+        self.session.begin();
+        let commit_ts = self.send_mark(self.position).await?;
         crash::at(Point::OnePositionSent);
-        self.session.commit(self.position, marked).await?;
+        let to = Move { from: None, to: self.position, seen: self.resolver.sight.seen(), told: self.position, commit_ts };
+        self.session.commit_and_move(&self.setting.origin, to).await?;
         crash::at(Point::OnePosition);
         // That commit was waited for: whatever the tables' own positions depend on is on the disk.
         self.session.wait_no_more().await?;

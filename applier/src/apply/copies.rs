@@ -97,7 +97,7 @@ impl Applier {
                 break;
             }
             self.session.abandon().await?;
-            self.group.close();
+            self.close_group();
             self.draining = true;
             drained = self.send_waiting(&table, &changes, true).await;
             if drained.is_ok() {

@@ -11,7 +11,6 @@ use super::{
     relation::Relation,
     session::Operation,
     tables::Form,
-    task_row,
 };
 use crate::pg::pgoutput::Tuple;
 
@@ -126,12 +125,12 @@ impl Applier {
         let Some(kept) = self.batch.again() else {
             // What of it has been forgotten is read again.
             self.careful_until = self.open.as_ref().map_or(self.group.end, |open| Lsn(open.transaction.commit.0 + 1));
-            self.group.close();
+            self.close_group();
             self.batch.end();
             self.rewind = true;
             return Err(surprise);
         };
-        self.session.begin(&task_row()).await?;
+        self.session.begin();
         for kept in kept {
             match kept {
                 Kept::Row { relation, payload } => self.send(relation.oid, &relation, &Form::Whole, &payload).await.map(drop)?,

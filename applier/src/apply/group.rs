@@ -52,6 +52,8 @@ pub struct Done {
     pub rows: i64,
     /// Source transactions.
     pub transactions: i64,
+    /// Changes that a trigger or rule of the peer has kept away.
+    pub suppressed: u64,
 }
 
 impl Group {
@@ -110,10 +112,15 @@ impl Group {
         self.changes.values().map(|(table, _)| table.clone()).collect()
     }
 
-    /// The peer's transaction has ended.
-    pub fn close(&mut self) -> Done {
-        let done = std::mem::take(self);
-        Done { changes: done.changes.into_values().collect(), total: done.total, rows: done.rows, transactions: done.transactions }
+    /// The peer's transaction has ended; `suppressed`: changes that a trigger or rule of the peer has kept away.
+    pub fn close(&mut self, suppressed: u64) -> Done {
+        let Group { changes, total, rows, transactions, .. } = std::mem::take(self);
+        Done { changes: changes.into_values().collect(), total, rows, transactions, suppressed }
+    }
+
+    /// Source transactions in it.
+    pub fn transactions(&self) -> i64 {
+        self.transactions
     }
 }
 
@@ -132,7 +139,7 @@ mod tests {
         assert!(group.may_wait());
         group.transaction(Lsn(24), 1_000_000, 0);
         assert!(!group.may_wait(), "a source whose clock goes back has no backlog by it");
-        group.close();
+        group.close(0);
         assert!(!group.may_wait(), "nothing is open");
     }
 }

@@ -33,6 +33,11 @@ impl Applier {
             ended = self.apply(mode, frames, copies) => ended,
             failed = flushing.run() => failed.map(|never| match never {}),
         };
+        if ended.is_ok()
+            && let Err(error) = self.settle_wholes().await
+        {
+            ended = Err(error);
+        }
         if let Err(error) = ended {
             ended = Err(self.take_care(error).await);
         }
@@ -43,6 +48,7 @@ impl Applier {
         self.same_slot().await?;
         self.relations.clear();
         self.targets.clear();
+        self.wholes.clear();
         self.careful_targets.clear();
         self.batch.ways.clear();
         self.resolver.forget();
@@ -70,8 +76,12 @@ impl Applier {
                         return Ok(end);
                     }
                 }
-                if self.group.is_full() || (frames.is_empty() && !self.group.may_wait()) {
-                    self.commit_group().await?;
+                // One by itself goes at once, also where more has come: what follows need not wait for the answer.
+                if self.group.transactions() == 1 && !self.group.may_wait() && !self.streamed.is_ahead() {
+                    self.send_whole().await?;
+                }
+                if self.group.is_full() || (self.group.is_open() && frames.is_empty() && !self.group.may_wait()) {
+                    self.commit_or_send_group().await?;
                 }
                 if mode != self.mode() && !self.group.is_open() {
                     return Ok(End::Rewind);
@@ -100,6 +110,7 @@ impl Applier {
                         return Ok(end);
                     }
                 }
+                answer = self.session.next_whole(), if self.session.wholes() > 0 => self.whole_answered(answer).await?,
                 // The time is not looked at where there is none.
                 _ = tokio::time::sleep_until(ahead_until.unwrap_or_else(Instant::now)), if ahead_until.is_some() => {
                     self.yield_to_others().await?;
@@ -141,6 +152,10 @@ impl Applier {
         self.position = self.position.max(position);
         if self.tables.is_none() && self.group.is_open() && !self.group.is_closed && !self.streamed.is_ahead() {
             self.group.passed(position);
+            return Ok(());
+        }
+        if self.session.wholes() > 0 {
+            // The position is settled when they are answered.
             return Ok(());
         }
         self.commit_group().await?;

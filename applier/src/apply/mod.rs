@@ -38,6 +38,7 @@ mod streamed;
 pub mod tables;
 mod truncate;
 pub mod waiting;
+mod whole;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -70,6 +71,7 @@ use self::{
     sight::Horizon,
     streamed::Streamed,
     tables::{Earlier, Seen, State, Tables, Transaction},
+    whole::Wholes,
 };
 use crate::{
     conflict::{deferrable, resolve::Resolver},
@@ -187,6 +189,8 @@ pub struct Applier {
     /// When the source sent what came last, by its clock.
     sent: i64,
     batch: Batch,
+    /// Statements that apply a small transaction whole.
+    wholes: Wholes,
     /// Transactions that commit before this go change by change: a faster way has met a surprise in them.
     careful_until: Lsn,
     resolver: Resolver,

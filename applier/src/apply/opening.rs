@@ -105,6 +105,7 @@ impl Applier {
             group: Group::default(),
             sent: 0,
             batch: Batch::default(),
+            wholes: Default::default(),
             careful_until: Lsn(0),
             resolver,
             at_end: deferrable::Tests::default(),

@@ -180,7 +180,8 @@ impl Applier {
             crash::at(Point::Prepared);
             self.two_phase.held.insert(prepared.name.clone());
             self.batch.end();
-            self.count_up();
+            let done = self.close_group();
+            self.count_up(done);
             if is_careful {
                 self.contended = 0;
             }
@@ -250,7 +251,7 @@ impl Applier {
             return Err(Error::new(Kind::Internal, "the position was to move in the middle of a transaction"));
         }
         let position = self.position;
-        self.session.begin(&task_row()).await?;
+        self.session.begin();
         for sql in [sql, standing::move_position(&self.setting.origin, position, self.resolver.sight.seen())] {
             self.session.run(sql, Operation::Other, &task_row()).await?;
         }

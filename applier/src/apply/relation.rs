@@ -47,18 +47,25 @@ pub struct Relation {
     pub columns: Vec<RelationColumn>,
 }
 
+/// On what the statement of a change depends, beside its table.
 #[derive(Debug, PartialEq, Eq, Hash, Clone)]
-enum StatementKey {
+pub enum StatementKey {
+    /// All columns.
     Insert,
+    /// By what is known of the old row.
     Delete,
+    /// Whether old values of the key come with the change.
     Look { old_known: bool },
+    /// The columns that get values; `replace`: the row is deleted and inserted.
     Update { set: Vec<usize>, old_known: bool, replace: bool },
+    /// Likewise, with an insert where there is none.
     Upsert { set: Vec<usize>, old_known: bool },
 }
 
 struct Prepared {
     statement: Statement,
     parameters: Vec<Parameter>,
+    tested: bool,
 }
 
 /// A change with its values, ready to send.
@@ -67,6 +74,8 @@ pub struct Ready {
     pub statement: Statement,
     /// One value per parameter.
     pub values: Vec<Value>,
+    /// The server itself refuses it where it is not of one row.
+    pub tested: bool,
 }
 
 /// Where the changes of one relation go.
@@ -94,7 +103,8 @@ impl Target {
         compare(&relation, &peer, exact && !kept)?;
         let locate = locate(&relation, &peer);
         let names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();
-        let overwrites = kept && Shape { table: &relation.table, peer: &peer, columns: &names, locate: &locate }.can_overwrite();
+        let shape = Shape { table: &relation.table, peer: &peer, columns: &names, locate: &locate, before: 0 };
+        let overwrites = kept && shape.can_overwrite();
         Ok(Target { relation, peer, names, locate, statements: HashMap::new(), overwrites, kept })
     }
 
@@ -159,7 +169,7 @@ impl Target {
     }
 
     fn shape(&self) -> Shape<'_> {
-        Shape { table: &self.relation.table, peer: &self.peer, columns: &self.names, locate: &self.locate }
+        Shape { table: &self.relation.table, peer: &self.peer, columns: &self.names, locate: &self.locate, before: 0 }
     }
 
     /// How its changes are applied many at once; none where they are not, as where rows are there that the task has not written.
@@ -205,6 +215,12 @@ impl Target {
         old: Option<Tuple<'_>>,
         new: Tuple<'_>,
     ) -> Result<Option<(Ready, Operation)>> {
+        let Some(key) = self.update_key(old, new) else { return Ok(None) };
+        let operation = if matches!(key, StatementKey::Upsert { .. }) { Operation::Upsert } else { Operation::Update };
+        Ok(Some((self.ready(session, key, payload, old, Some(new)).await?, operation)))
+    }
+
+    fn update_key(&self, old: Option<Tuple<'_>>, new: Tuple<'_>) -> Option<StatementKey> {
         let mut set = vec![];
         let (mut replace, mut complete) = (false, true);
         let old_columns: Option<Vec<Column<'_>>> = old.map(|o| o.columns().collect());
@@ -223,15 +239,26 @@ impl Target {
             }
             set.push(n);
         }
-        if set.is_empty() {
-            return Ok(None);
-        }
-        let (old_known, upsert) = (old.is_some(), self.overwrites && complete && !replace);
-        let (key, operation) = match upsert {
-            true => (StatementKey::Upsert { set, old_known }, Operation::Upsert),
-            false => (StatementKey::Update { set, old_known, replace }, Operation::Update),
+        let old_known = old.is_some();
+        (!set.is_empty()).then_some(match self.overwrites && complete && !replace {
+            true => StatementKey::Upsert { set, old_known },
+            false => StatementKey::Update { set, old_known, replace },
+        })
+    }
+
+    /// On what a part of a longer statement depends that does the same as this change; none where it takes a statement of its own.
+    pub fn part(&self, old: Option<Tuple<'_>>, new: Option<Tuple<'_>>, is_insert: bool) -> Option<StatementKey> {
+        let key = match new {
+            Some(_) if is_insert => StatementKey::Insert,
+            Some(new) => self.update_key(old, new)?,
+            None => StatementKey::Delete,
         };
-        Ok(Some((self.ready(session, key, payload, old, Some(new)).await?, operation)))
+        self.is_tested(&key).then_some(key)
+    }
+
+    /// That part, behind so many parameters.
+    pub fn build_part(&self, key: &StatementKey, before: usize) -> Built {
+        self.build_in(Shape { before, ..self.shape() }, key)
     }
 
     async fn ready(
@@ -244,14 +271,16 @@ impl Target {
     ) -> Result<Ready> {
         self.statement(session, key.clone()).await?;
         let prepared = &self.statements[&key];
-        Ok(Ready { statement: prepared.statement.clone(), values: self.values(&prepared.parameters, payload, old, new)? })
+        let (statement, tested) = (prepared.statement.clone(), prepared.tested);
+        Ok(Ready { statement, values: self.values(&prepared.parameters, payload, old, new)?, tested })
     }
 
     async fn statement(&mut self, session: &mut Session, key: StatementKey) -> Result<&Prepared> {
         if !self.statements.contains_key(&key) {
-            let built = self.build(&key);
+            let tested = self.is_tested(&key);
+            let built = if tested { self.build(&key).tested() } else { self.build(&key) };
             let statement = session.prepare(&built.sql, &self.relation.table).await?;
-            self.statements.insert(key.clone(), Prepared { statement, parameters: built.parameters });
+            self.statements.insert(key.clone(), Prepared { statement, parameters: built.parameters, tested });
         }
         Ok(&self.statements[&key])
     }
@@ -274,8 +303,17 @@ impl Target {
         parameters.iter().map(value).collect()
     }
 
+    /// Whether the server counts the rows of a change: not where triggers or rules may keep it away, nor where it is two in one already.
+    fn is_tested(&self, key: &StatementKey) -> bool {
+        let is_one = matches!(key, StatementKey::Insert | StatementKey::Delete | StatementKey::Update { replace: false, .. });
+        is_one && !self.peer.watched
+    }
+
     fn build(&self, key: &StatementKey) -> Built {
-        let shape = self.shape();
+        self.build_in(self.shape(), key)
+    }
+
+    fn build_in(&self, shape: Shape<'_>, key: &StatementKey) -> Built {
         match key {
             StatementKey::Insert if self.overwrites => shape.overwrite(),
             StatementKey::Insert => shape.insert(),

@@ -102,6 +102,7 @@ impl Applier {
         if self.targets.get(&relation.oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
             let target = self.new_target(relation).await?;
             self.targets.insert(relation.oid, target);
+            self.wholes.clear();
         }
         let target = self.targets.get_mut(&relation.oid).ok_or_else(outside)?;
         if target.is_partitioned() { Err(partitioned(&relation.table)) } else { Ok(target) }
@@ -157,12 +158,12 @@ impl Applier {
                 let (old, new) = rows(payload)?;
                 let look = target.look(session, payload, old, new).await?;
                 let update = operation == Operation::Update;
-                session.execute(look.statement, look.values, Operation::Look { update }, &relation.table).await?;
+                session.change(look, Operation::Look { update }, &relation.table).await?;
                 Operation::Watched
             }
             as_it_is => as_it_is,
         };
-        session.execute(ready.statement, ready.values, sent, &relation.table).await?;
+        session.change(ready, sent, &relation.table).await?;
         Ok(operation)
     }
 }

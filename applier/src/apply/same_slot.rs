@@ -51,7 +51,7 @@ impl Applier {
     /// Moves the position on the peer where nothing was to be applied.
     pub(super) async fn move_without_changes(&mut self, position: Lsn) -> Result<()> {
         let seen = self.resolver.sight.seen();
-        self.session.begin(&task_row()).await?;
+        self.session.begin();
         self.session.run(standing::move_position(&self.setting.origin, position, seen), Operation::Other, &task_row()).await?;
         let marked = self.send_mark(position).await?;
         self.session.commit(position, marked).await?;

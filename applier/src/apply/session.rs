@@ -4,7 +4,8 @@
 //! as pgrelay's. The position is a row of the peer that the same transaction writes. It is not the origin's own
 //! progress: from PostgreSQL 16 on an aborted transaction moves that too (`RecordTransactionAbort`).
 //! What belongs to a table (its triggers, the functions of its CHECK constraints) runs with the rights of its owner: see `act_as`.
-//! Answers are awaited before COMMIT is sent: a surprise never gets committed.
+//! A surprise never gets committed: either the server itself fails where a change is not of one row, and COMMIT goes out right behind the
+//! changes, since a transaction in which something has failed ends by it in a rollback; or answers are awaited before COMMIT is sent.
 
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
 
@@ -15,14 +16,25 @@ use pgrelay_core::{
     error::Kind,
     name::{TableName, quote_ident, quote_literal},
 };
-use tokio::{sync::OnceCell, task::JoinSet};
+use tokio::{
+    sync::OnceCell,
+    task::{JoinSet, yield_now},
+};
 use tokio_postgres::{
     Client, Statement,
     error::SqlState,
     types::{Format, IsNull, ToSql, Type, to_sql_checked},
 };
 
-use super::{hold, peer_table::PeerTable};
+use super::{
+    hold,
+    peer_table::PeerTable,
+    relation::Ready,
+    sight::Horizon,
+    standing,
+    statement::{all_or_nothing, is_not_one_row},
+    task_row,
+};
 use crate::{
     crash::{self, Point},
     pg::{Endpoint, connect, server_error},
@@ -33,6 +45,9 @@ const WINDOW: usize = 1000;
 
 /// Bytes of statements whose answers are not read yet: the client queues them without a bound of its own.
 const WINDOW_BYTES: usize = 8 << 20;
+
+/// Bytes of a statement that goes to the server while the next one is made ready.
+const LARGE: usize = 64 << 10;
 
 /// Settings of the apply session beside those of every session.
 /// Row lookups must use the key's index even where the table was empty when the plan was made.
@@ -55,6 +70,8 @@ pub enum Value {
     Lsn(Lsn),
     /// `timestamptz`, microseconds since 2000.
     Time(i64),
+    /// `bigint`.
+    Int(i64),
 }
 
 impl Value {
@@ -73,7 +90,7 @@ impl ToSql for Value {
             Value::Text(None) => return Ok(IsNull::Yes),
             Value::Text(Some(text)) => out.extend_from_slice(text),
             Value::Lsn(lsn) => out.put_u64(lsn.0),
-            Value::Time(micros) => out.put_i64(*micros),
+            Value::Time(number) | Value::Int(number) => out.put_i64(*number),
         }
         Ok(IsNull::No)
     }
@@ -85,7 +102,7 @@ impl ToSql for Value {
     fn encode_format(&self, _: &Type) -> Format {
         match self {
             Value::Text(_) => Format::Text,
-            Value::Lsn(_) | Value::Time(_) => Format::Binary,
+            Value::Lsn(_) | Value::Time(_) | Value::Int(_) => Format::Binary,
         }
     }
 
@@ -122,6 +139,13 @@ pub enum Operation {
     Other,
 }
 
+impl Operation {
+    /// Whether an answer that is no error may be a surprise all the same.
+    fn may_surprise(self) -> bool {
+        !matches!(self, Operation::Watched | Operation::Truncate | Operation::Role | Operation::Other)
+    }
+}
+
 type Answer = Pin<Box<dyn Future<Output = std::result::Result<u64, tokio_postgres::Error>> + Send>>;
 
 struct InFlight {
@@ -129,6 +153,26 @@ struct InFlight {
     operation: Operation,
     table: Arc<TableName>,
     bytes: usize,
+    /// The server fails where it is a surprise.
+    tested: bool,
+}
+
+/// Parameters of what moves the task's position, before those that mark the transaction.
+const MOVED: usize = 4;
+
+/// What moves the task's one position.
+#[derive(Debug, Clone, Copy)]
+pub struct Move {
+    /// From here; none where that is not known.
+    pub from: Option<Lsn>,
+    /// To here.
+    pub to: Lsn,
+    /// What the other side had seen there.
+    pub seen: Horizon,
+    /// What the transaction is marked with.
+    pub told: Lsn,
+    /// Of the last source transaction in it, in microseconds since 2000.
+    pub commit_ts: i64,
 }
 
 /// The apply session.
@@ -136,6 +180,18 @@ pub struct Session {
     client: Arc<Client>,
     /// Marks a transaction; none where the role may not use origins.
     setup: Option<Statement>,
+    /// Moves the task's one position, and marks the transaction.
+    moving: Option<Statement>,
+    /// A transaction is to be opened before anything else is sent.
+    begins: bool,
+    /// Transactions of one statement, in their order, that are not answered.
+    wholes: VecDeque<Answer>,
+    /// So many have been answered, and nobody has been told.
+    arrived: usize,
+    /// One has failed.
+    failed: bool,
+    /// The server fails where anything of the open transaction is a surprise.
+    tested: bool,
     /// Reads the shape of a table.
     shapes: OnceCell<Statement>,
     in_flight: VecDeque<InFlight>,
@@ -170,6 +226,12 @@ impl Session {
         Ok(Session {
             client: Arc::new(client),
             setup,
+            moving: None,
+            begins: false,
+            wholes: VecDeque::new(),
+            arrived: 0,
+            failed: false,
+            tested: false,
             shapes: OnceCell::new(),
             in_flight: VecDeque::new(),
             bytes: 0,
@@ -208,11 +270,20 @@ impl Session {
         }
     }
 
-    /// Opens the peer's transaction.
-    pub async fn begin(&mut self, table: &Arc<TableName>) -> Result<()> {
+    /// Opens the peer's transaction, with what is sent first in it.
+    pub fn begin(&mut self) {
+        (self.begins, self.tested) = (true, true);
+    }
+
+    async fn send_begin(&mut self) -> Result<()> {
+        if !self.begins {
+            return Ok(());
+        }
+        self.settle_wholes().await?;
+        self.begins = false;
         let client = self.client.clone();
         let answer = async move { client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await.map(|()| 1) };
-        self.push(Box::pin(answer), Operation::Other, table, 0).await
+        self.queue(Box::pin(answer), Operation::Other, &task_row(), 0, true).await
     }
 
     /// What is prepared or sent from here on, up to the end of the transaction, has the rights of this role; none for the session's own.
@@ -253,12 +324,28 @@ impl Session {
         self.run(format!("SET CONSTRAINTS {names} IMMEDIATE; SET CONSTRAINTS {names} DEFERRED"), Operation::Other, table).await
     }
 
-    /// Sends one prepared change.
+    /// Sends one prepared change of a row.
+    pub async fn change(&mut self, Ready { statement, values, tested }: Ready, operation: Operation, table: &Arc<TableName>) -> Result<()> {
+        self.send(statement, values, operation, table, tested).await
+    }
+
+    /// Sends a prepared statement.
     pub async fn execute(&mut self, statement: Statement, values: Vec<Value>, operation: Operation, table: &Arc<TableName>) -> Result<()> {
+        self.send(statement, values, operation, table, false).await
+    }
+
+    async fn send(
+        &mut self,
+        statement: Statement,
+        values: Vec<Value>,
+        operation: Operation,
+        table: &Arc<TableName>,
+        tested: bool,
+    ) -> Result<()> {
         let client = self.client.clone();
         let bytes = values.iter().map(Value::size).sum();
         let answer = async move { client.execute_raw(&statement, values).await };
-        self.push(Box::pin(answer), operation, table, bytes).await
+        self.push_tested(Box::pin(answer), operation, table, bytes, tested || !operation.may_surprise()).await
     }
 
     /// Sends rows to a prepared `COPY … FROM STDIN`.
@@ -281,7 +368,7 @@ impl Session {
         });
         // What is sent after it must stand behind it in the queue; from then on it goes on by itself, as statements do.
         if let Some(result) = (&mut copying).now_or_never() {
-            return self.check(result, operation, table);
+            return self.check(result, operation, table, false);
         }
         let mut copying = JoinSet::from_iter([copying]);
         let answer = async move {
@@ -308,18 +395,147 @@ impl Session {
         set.map_err(|e| server_error(e, "set up the apply session"))
     }
 
-    /// Puts the position into the transaction, waits for every answer, commits.
+    /// Marks the transaction and commits it.
     ///
     /// When this returns an error the transaction may or may not have been committed; the position on the peer tells.
     pub async fn commit(&mut self, end: Lsn, commit_ts: i64) -> Result<()> {
-        self.set_origin_position(end, commit_ts).await?;
+        self.mark(end, commit_ts).await?;
+        self.end().await
+    }
+
+    /// As `commit`, and moves the task's one position with it. `key` is the task's on the peer.
+    ///
+    /// Errors: `PositionLost` when the peer does not have that any more.
+    pub async fn commit_and_move(&mut self, key: &str, to: Move) -> Result<()> {
+        let statement = match &self.moving {
+            Some(statement) => statement.clone(),
+            None => {
+                let sql = self.with_move(key, vec![], 0);
+                let statement = self.prepare(&sql, &task_row()).await?;
+                self.moving.insert(statement).clone()
+            }
+        };
+        let values = self.values_of_move(to);
+        self.send(statement, values, Operation::Position, &task_row(), true).await?;
+        self.end().await
+    }
+
+    /// One statement that does all of these and moves the task's position, or nothing of it; the latter behind so many parameters.
+    pub fn with_move(&self, key: &str, mut parts: Vec<String>, before: usize) -> String {
+        parts.push(standing::move_task(key, before));
+        let mark = self.setup.is_some().then(|| standing::mark(before + MOVED));
+        all_or_nothing(&parts, mark.as_deref())
+    }
+
+    fn values_of_move(&self, to: Move) -> Vec<Value> {
+        let seen = (to.seen != Horizon::default()).then_some(to.seen);
+        let mut values = vec![
+            Value::Lsn(to.to),
+            seen.map_or(Value::Text(None), |seen| Value::Lsn(seen.position)),
+            seen.map_or(Value::Text(None), |seen| Value::Int(seen.commit)),
+            to.from.map_or(Value::Text(None), Value::Lsn),
+        ];
+        if self.setup.is_some() {
+            values.extend([Value::Lsn(to.told), Value::Time(to.commit_ts)]);
+        }
+        values
+    }
+
+    /// Whether changes of a table take other rights than the session has now, or leave something for the end of the transaction.
+    pub fn changes_role(&self, peer: &PeerTable) -> bool {
+        let role = peer.acts_as.as_ref().filter(|role| ***role != *self.own_role);
+        role != self.role.as_ref() || !peer.deferred.is_empty()
+    }
+
+    /// Whether a transaction is begun and nothing has been sent of it.
+    pub fn is_untouched(&self) -> bool {
+        self.begins && self.in_flight.is_empty()
+    }
+
+    /// Instead of the transaction that has been begun, and of which nothing has been sent: a statement made `with_move`, by itself. It
+    /// goes out without the answers to those before it, whose position it starts from.
+    pub async fn send_whole(&mut self, statement: Statement, mut values: Vec<Value>, to: Move) {
+        values.extend(self.values_of_move(to));
+        self.begins = false;
+        self.is_over();
+        let client = self.client.clone();
+        let mut answer: Answer = Box::pin(async move { client.execute_raw(&statement, values).await });
+        // The first poll is what sends the request.
+        let answer = match (&mut answer).now_or_never() {
+            Some(answered) => Box::pin(async { answered }),
+            None => answer,
+        };
+        self.wholes.push_back(answer);
+        // The connection is worked on by the same thread.
+        yield_now().await;
+        crash::at(Point::WholeSent);
+    }
+
+    /// How many of them are not answered.
+    pub fn wholes(&self) -> usize {
+        self.wholes.len()
+    }
+
+    /// Waits for the first answer to one of them. Cancel-safe.
+    ///
+    /// Errors: what the server says; it has done nothing of it, nor of those sent after it. From then on nothing more is sent before
+    /// `forget_wholes`.
+    pub async fn next_whole(&mut self) -> Result<()> {
+        let Some(answer) = self.wholes.front_mut() else { return Ok(()) };
+        let answered = answer.await;
+        self.wholes.pop_front();
+        match answered {
+            Ok(_) => {
+                self.arrived += 1;
+                Ok(())
+            }
+            Err(e) => {
+                self.failed = true;
+                Err(refused_whole(e))
+            }
+        }
+    }
+
+    /// How many have been committed since the last call.
+    pub fn take_arrived(&mut self) -> usize {
+        std::mem::take(&mut self.arrived)
+    }
+
+    /// Waits for all their answers.
+    pub async fn settle_wholes(&mut self) -> Result<()> {
+        if self.failed {
+            return Err(failed_whole());
+        }
+        while !self.wholes.is_empty() {
+            self.next_whole().await?;
+        }
+        Ok(())
+    }
+
+    /// After a failure, and `abandon`: what failed is known to be read again.
+    pub fn forget_wholes(&mut self) {
+        self.failed = false;
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        if !self.tested {
+            self.settle().await?;
+        }
         let committed = crash::sent(Point::CommitSent, self.client.batch_execute("COMMIT")).await;
+        // Whatever has failed before it, it was a rollback.
+        self.settle().await?;
+        self.is_over();
         committed.map_err(|e| server_error(e, "commit on the peer"))
+    }
+
+    fn is_over(&mut self) {
+        self.role = None;
+        self.deferred.clear();
     }
 
     /// As `commit`, but the transaction is prepared under a name of the server.
     pub async fn prepare_as(&mut self, name: &str, end: Lsn, prepared_ts: i64) -> Result<()> {
-        self.set_origin_position(end, prepared_ts).await?;
+        self.mark_and_settle(end, prepared_ts).await?;
         let sql = format!("PREPARE TRANSACTION {}", quote_literal(name));
         let prepared = crash::sent(Point::PrepareSent, self.client.batch_execute(&sql)).await;
         prepared.map_err(|e| {
@@ -332,24 +548,23 @@ impl Session {
 
     /// Ends a prepared transaction; none is open.
     pub async fn end_prepared(&mut self, name: &str, commits: bool, end: Lsn, ended_ts: i64) -> Result<()> {
-        self.set_origin_position(end, ended_ts).await?;
+        self.mark_and_settle(end, ended_ts).await?;
         let sql = format!("{} PREPARED {}", if commits { "COMMIT" } else { "ROLLBACK" }, quote_literal(name));
         let ended = crash::sent(Point::EndOfPreparedSent, self.client.batch_execute(&sql)).await;
         ended.map_err(|e| server_error(e, "end a prepared transaction on the peer").object(name))
     }
 
-    /// What marks the transaction as the task's, and every answer.
-    async fn set_origin_position(&mut self, end: Lsn, commit_ts: i64) -> Result<()> {
-        if let Some(statement) = self.setup.clone() {
-            let client = self.client.clone();
-            let values = [Value::Lsn(end), Value::Time(commit_ts)];
-            let position = Arc::new(TableName::new("pg_catalog", "pg_replication_origin"));
-            let answer = async move { client.execute_raw(&statement, values).await };
-            self.push(Box::pin(answer), Operation::Position, &position, 0).await?;
-        }
+    /// Marks the transaction as the task's.
+    async fn mark(&mut self, end: Lsn, commit_ts: i64) -> Result<()> {
+        let Some(statement) = self.setup.clone() else { return Ok(()) };
+        self.send(statement, vec![Value::Lsn(end), Value::Time(commit_ts)], Operation::Position, &task_row(), true).await
+    }
+
+    /// Likewise, and waits for every answer.
+    async fn mark_and_settle(&mut self, end: Lsn, commit_ts: i64) -> Result<()> {
+        self.mark(end, commit_ts).await?;
         self.settle().await?;
-        self.role = None;
-        self.deferred.clear();
+        self.is_over();
         Ok(())
     }
 
@@ -359,8 +574,14 @@ impl Session {
             // What went wrong is known; what followed it went wrong by it.
             let _ = answer.await;
         }
-        (self.bytes, self.suppressed, self.role) = (0, 0, None);
-        self.deferred.clear();
+        for answer in std::mem::take(&mut self.wholes) {
+            match answer.await {
+                Ok(_) if !self.failed => self.arrived += 1,
+                _ => self.failed = true,
+            }
+        }
+        (self.bytes, self.suppressed, self.begins) = (0, 0, false);
+        self.is_over();
         self.client.batch_execute("ROLLBACK").await.map_err(|e| server_error(e, "roll back on the peer"))
     }
 
@@ -369,15 +590,36 @@ impl Session {
         std::mem::take(&mut self.suppressed)
     }
 
-    async fn push(&mut self, mut answer: Answer, operation: Operation, table: &Arc<TableName>, bytes: usize) -> Result<()> {
+    async fn push(&mut self, answer: Answer, operation: Operation, table: &Arc<TableName>, bytes: usize) -> Result<()> {
+        self.push_tested(answer, operation, table, bytes, !operation.may_surprise()).await
+    }
+
+    async fn push_tested(
+        &mut self,
+        answer: Answer,
+        operation: Operation,
+        table: &Arc<TableName>,
+        bytes: usize,
+        tested: bool,
+    ) -> Result<()> {
+        self.send_begin().await?;
+        self.queue(answer, operation, table, bytes, tested).await
+    }
+
+    async fn queue(&mut self, mut answer: Answer, operation: Operation, table: &Arc<TableName>, bytes: usize, tested: bool) -> Result<()> {
         let table = table.clone();
+        self.tested &= tested;
         // The first poll is what sends the request.
         match (&mut answer).now_or_never() {
-            Some(result) => self.check(result, operation, &table)?,
+            Some(result) => self.check(result, operation, &table, tested)?,
             None => {
                 self.bytes += bytes;
-                self.in_flight.push_back(InFlight { answer, operation, table, bytes });
+                self.in_flight.push_back(InFlight { answer, operation, table, bytes, tested });
             }
+        }
+        if bytes > LARGE {
+            // The connection is worked on by the same thread.
+            yield_now().await;
         }
         while self.in_flight.len() > WINDOW || self.bytes > WINDOW_BYTES {
             self.settle_one().await?;
@@ -385,8 +627,9 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for every answer.
+    /// Waits for every answer, within the transaction if one has been begun.
     pub async fn settle(&mut self) -> Result<()> {
+        self.send_begin().await?;
         while !self.in_flight.is_empty() {
             self.settle_one().await?;
         }
@@ -394,16 +637,25 @@ impl Session {
     }
 
     async fn settle_one(&mut self) -> Result<()> {
-        if let Some(InFlight { answer, operation, table, bytes }) = self.in_flight.pop_front() {
+        if let Some(InFlight { answer, operation, table, bytes, tested }) = self.in_flight.pop_front() {
             self.bytes -= bytes;
             let result = answer.await;
-            self.check(result, operation, &table)?;
+            self.check(result, operation, &table, tested)?;
         }
         Ok(())
     }
 
-    fn check(&mut self, result: std::result::Result<u64, tokio_postgres::Error>, operation: Operation, table: &TableName) -> Result<()> {
-        let rows = result.map_err(|e| refused(e, operation, table))?;
+    fn check(
+        &mut self,
+        result: std::result::Result<u64, tokio_postgres::Error>,
+        operation: Operation,
+        table: &TableName,
+        tested: bool,
+    ) -> Result<()> {
+        let rows = match result {
+            Err(e) if tested && e.as_db_error().is_some_and(|e| is_not_one_row(e.message())) => 0,
+            result => result.map_err(|e| refused(e, operation, table))?,
+        };
         match (operation, rows) {
             (Operation::Delete | Operation::Look { update: false }, 0) => return Err(missing("a delete", table)),
             (Operation::Look { update: true }, 0) => return Err(missing("an update", table)),
@@ -415,6 +667,7 @@ impl Session {
             }
             (Operation::Truncate | Operation::Role | Operation::Look { .. } | Operation::Other, _) | (Operation::Upsert, 0) | (_, 1) => {}
             (Operation::Update, 0) => return Err(missing("an update", table)),
+            (Operation::Position, 0) => return Err(standing::position_gone()),
             (_, n) => {
                 return Err(Error::new(Kind::Internal, format!("a change of one row of table \"{table}\" touched {n} rows"))
                     .object(table.to_string()));
@@ -456,6 +709,19 @@ fn refused(error: tokio_postgres::Error, operation: Operation, table: &TableName
         );
     }
     error
+}
+
+/// Whatever the server has against it, change by change it says what: only what has to do with others is told as it is.
+fn refused_whole(error: tokio_postgres::Error) -> Error {
+    let mut error = server_error(error, "apply a transaction");
+    if !matches!(error.kind, Kind::Connection | Kind::Contention | Kind::InsufficientResources | Kind::Internal | Kind::Protocol) {
+        error.kind = Kind::Conflict;
+    }
+    error
+}
+
+fn failed_whole() -> Error {
+    Error::new(Kind::Conflict, "a transaction before this one was not applied")
 }
 
 fn missing(what: &str, table: &TableName) -> Error {

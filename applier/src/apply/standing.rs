@@ -152,10 +152,29 @@ pub fn move_position(key: &str, position: Lsn, seen: Horizon) -> String {
     format!("UPDATE pgrelay_peer.task SET position = '{position}'{} WHERE task_key = {}", and_seen(seen), quote_literal(key))
 }
 
-/// Moves the task's one position.
-pub fn move_task(key: &str, position: Lsn, seen: Horizon) -> String {
-    let (key, seen) = (quote_literal(key), and_seen(seen));
-    format!("UPDATE pgrelay_peer.task SET one_position = true, position = '{position}'{seen} WHERE task_key = {key}")
+/// Moves the task's one position to the parameter behind the first `before`, where the other side had seen the next two unless they are
+/// NULL; from the one behind these, unless it is NULL.
+pub fn move_task(key: &str, before: usize) -> String {
+    let (to, position, commit, from) = (before + 1, before + 2, before + 3, before + 4);
+    format!(
+        "UPDATE pgrelay_peer.task SET one_position = true, position = ${to}, \
+         seen_position = coalesce(${position}, seen_position), seen_commit = coalesce(${commit}, seen_commit) \
+         WHERE task_key = {} AND (${from}::pg_catalog.pg_lsn IS NULL OR position OPERATOR(pg_catalog.=) ${from})",
+        quote_literal(key)
+    )
+}
+
+/// Marks the open transaction with the two parameters behind the first `before`: up to where it brings the source's changes, and when
+/// the last of them was committed.
+pub fn mark(before: usize) -> String {
+    format!("pg_catalog.pg_replication_origin_xact_setup(${}, ${})", before + 1, before + 2)
+}
+
+/// The task's position on the peer is not the one that this applier has put there.
+pub fn position_gone() -> Error {
+    Error::new(Kind::PositionLost, "the task's position on the peer was moved or removed by somebody else")
+        .object("pgrelay_peer.task")
+        .hint("Nothing but pgrelay may write to schema pgrelay_peer. Call pgrelay.stop_task(), empty the tables on the peer, and start the task anew.")
 }
 
 fn and_seen(seen: Horizon) -> String {

@@ -44,6 +44,35 @@ pub struct Built {
     pub parameters: Vec<Parameter>,
 }
 
+/// What the server says of a change that was to be of one row and was not; as the value of a number, which makes it an error there.
+const NOT_ONE_ROW: &str = "pgrelay: a change did not meet one row";
+
+/// Whether a server's error is that of a tested change.
+pub fn is_not_one_row(message: &str) -> bool {
+    message.contains(NOT_ONE_ROW)
+}
+
+/// A number, or an error of the server unless each of these parts of the statement is of one row.
+fn one_row_in_each(parts: &[String]) -> String {
+    let counts = parts.iter().map(|part| format!("(SELECT pg_catalog.count(*) FROM {part}) OPERATOR(pg_catalog.=) 1"));
+    format!("(CASE WHEN {} THEN '1' ELSE '{NOT_ONE_ROW}' END)::pg_catalog.int4", counts.collect::<Vec<_>>().join(" AND "))
+}
+
+/// As one statement of which nothing stays unless each of these is of one row. `last` is what it returns beside.
+pub fn all_or_nothing(parts: &[String], last: Option<&str>) -> String {
+    let names: Vec<String> = (1..=parts.len()).map(|n| format!("part_{n}")).collect();
+    let with = list(names.iter().zip(parts).map(|(name, part)| format!("{name} AS ({part} RETURNING true)")));
+    let last = last.map_or(String::new(), |last| format!(", {last}"));
+    format!("WITH {with} SELECT {}{last}", one_row_in_each(&names))
+}
+
+impl Built {
+    /// The same change, which fails on the server unless it is of exactly one row.
+    pub fn tested(self) -> Built {
+        Built { sql: all_or_nothing(&[self.sql], None), ..self }
+    }
+}
+
 /// What all statements of a table share.
 pub struct Shape<'a> {
     /// Its name.
@@ -54,6 +83,8 @@ pub struct Shape<'a> {
     pub columns: &'a [String],
     /// How rows are found.
     pub locate: &'a Locate,
+    /// Parameters that stand before those of this statement: it may be a part of a longer one.
+    pub before: usize,
 }
 
 impl Shape<'_> {
@@ -69,7 +100,7 @@ impl Shape<'_> {
             return Built { sql: format!("INSERT INTO {table} DEFAULT VALUES"), parameters: vec![] };
         }
         let names = list(self.columns.iter().map(|c| quote_ident(c)));
-        let values = list((1..=self.columns.len()).map(|n| format!("${n}")));
+        let values = list((1..=self.columns.len()).map(|n| format!("${}", self.before + n)));
         Built {
             sql: format!("INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE VALUES ({values})"),
             parameters: (0..self.columns.len()).map(Parameter::New).collect(),
@@ -106,7 +137,7 @@ impl Shape<'_> {
                 parameters.push(Parameter::New(column));
                 parameters.len() - 1
             });
-            format!("${}::{}", at + 1, self.type_of(column))
+            format!("${}::{}", self.before + at + 1, self.type_of(column))
         }));
         let names = list(self.columns.iter().map(|c| quote_ident(c)));
         let insert = format!("INSERT INTO {} ({names}) OVERRIDING SYSTEM VALUE SELECT {values}", self.table.quoted());
@@ -133,7 +164,7 @@ impl Shape<'_> {
         let mut parameters = vec![];
         let assignments = list(set.iter().map(|&column| {
             parameters.push(Parameter::New(column));
-            format!("{} = ${}", quote_ident(&self.columns[column]), parameters.len())
+            format!("{} = ${}", quote_ident(&self.columns[column]), self.before + parameters.len())
         }));
         let condition = self.own(&mut parameters, old_known);
         Built { sql: format!("UPDATE ONLY {} SET {assignments} WHERE {condition}", self.table.quoted()), parameters }
@@ -151,7 +182,7 @@ impl Shape<'_> {
             values.push(match carried {
                 Some(&n) => {
                     parameters.push(Parameter::New(n));
-                    format!("${}::{}", parameters.len(), column.type_sql())
+                    format!("${}::{}", self.before + parameters.len(), column.type_sql())
                 }
                 None => format!("d.{}", quote_ident(&column.name)),
             });
@@ -181,7 +212,7 @@ impl Shape<'_> {
                     parameters.push(source(*column));
                     let and = if n == 0 { "" } else { " AND " };
                     let (name, operator_schema) = (quote_ident(&key.name), quote_ident(&key.operator_schema));
-                    let (number, type_sql) = (parameters.len(), self.type_of(*column));
+                    let (number, type_sql) = (self.before + parameters.len(), self.type_of(*column));
                     write!(condition, "{and}{name} OPERATOR({operator_schema}.{}) ${number}::{type_sql}", key.operator)
                         .expect("writing to a string does not fail");
                 }
@@ -192,7 +223,7 @@ impl Shape<'_> {
                 let mut theirs = vec![];
                 for &n in columns {
                     parameters.push(source(n));
-                    let (name, number, type_sql) = (quote_ident(&self.columns[n]), parameters.len(), self.type_of(n));
+                    let (name, number, type_sql) = (quote_ident(&self.columns[n]), self.before + parameters.len(), self.type_of(n));
                     // Text and binary input may lay out the same value differently; its text form is one.
                     let cast = if self.peer.column(&self.columns[n]).is_some_and(|c| c.one_image) { "" } else { "::pg_catalog.text" };
                     mine.push(format!("{name}{cast}"));
@@ -275,7 +306,7 @@ mod tests {
         };
         let columns = ["a".to_owned(), "b".to_owned()];
         let locate = Locate::Key(vec![(0, key("a"))]);
-        let shape = Shape { table: &table, peer: &peer, columns: &columns, locate: &locate };
+        let shape = Shape { table: &table, peer: &peer, columns: &columns, locate: &locate, before: 0 };
         assert_eq!(shape.insert().sql, r#"INSERT INTO "s"."t""x" ("a", "b") OVERRIDING SYSTEM VALUE VALUES ($1, $2)"#);
         assert_eq!(
             shape.update(&[1], false),
@@ -286,6 +317,7 @@ mod tests {
         );
         assert_eq!(shape.update(&[0, 1], true).parameters, [Parameter::New(0), Parameter::New(1), Parameter::Old(0)]);
         assert_eq!(shape.delete().parameters, [Parameter::Old(0)]);
+        assert!(shape.delete().tested().sql.starts_with(r#"WITH part_1 AS (DELETE FROM ONLY "s"."t""x" WHERE "a" "#));
         let text = Shape {
             peer: &PeerTable { columns: vec![column("b", false), Column { one_image: false, ..column("a", false) }], ..peer.clone() },
             locate: &Locate::Image(vec![0]),
@@ -314,7 +346,7 @@ mod tests {
         };
         let columns = ["id".to_owned(), "toasted".to_owned()];
         let locate = Locate::Key(vec![(0, key("id"))]);
-        let shape = Shape { table: &table, peer: &peer, columns: &columns, locate: &locate };
+        let shape = Shape { table: &table, peer: &peer, columns: &columns, locate: &locate, before: 0 };
         let built = shape.replace(&[0], true);
         assert!(
             built.sql.ends_with(r#"("id", "toasted") OVERRIDING SYSTEM VALUE SELECT $2::"pg_catalog"."int4", d."toasted" FROM d"#),

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     apply::{
-        relation::{Ready, Target},
+        relation::Target,
         session::{self, Session, Value},
         sight::Sight,
     },
@@ -450,10 +450,10 @@ impl Resolver {
                 }
             }
         };
-        if let Some(Ready { statement, values }) = ready {
+        if let Some(ready) = ready {
             // That the row is there, or nothing in its way, is known.
             let operation = if target.peer().watched { session::Operation::Watched } else { operation };
-            session.execute(statement, values, operation, &table).await?;
+            session.change(ready, operation, &table).await?;
             session.settle().await.map_err(contended)?;
         }
         Ok(true)

@@ -1,6 +1,6 @@
 //! Reads the replication connection and keeps it alive, whatever the apply is doing.
 //!
-//! Frames go to the applier through a bounded queue, as many at once as have arrived. When the queue is full nothing more is read, so
+//! Frames go to the applier through a bounded queue, as many at once as have arrived, small transactions whole. When the queue is full nothing more is read, so
 //! the source slows down and memory stays bounded, but the status still goes out: the source never gives the connection up as dead.
 //! The status confirms only what the applier says the peer has flushed.
 //!
@@ -33,7 +33,7 @@ const QUEUE: usize = 1024;
 /// Frames of one delivery at most: enough that handing over does not count.
 const TOGETHER: usize = 1024;
 
-/// Bytes from which on a delivery goes without waiting for more frames.
+/// Bytes from which on a delivery goes without waiting for more frames, in the middle of a transaction too.
 const TOGETHER_BYTES: usize = 128 << 10;
 
 /// For how long the reader of a backlog rests when little has come. Nobody sees the moment.
@@ -250,7 +250,7 @@ async fn forward(
     let mut period = tokio::time::interval(STATUS_PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut status = Status { confirmed, received: Lsn(0), told: (Lsn(0), Lsn(0)), at: Instant::now() };
-    let mut late = false;
+    let (mut late, mut gathered) = (false, Gathered::default());
     loop {
         let first = tokio::select! {
             frame = stream.next() => frame?,
@@ -260,8 +260,8 @@ async fn forward(
                 continue;
             }
         };
-        let (mut frames, mut rows, mut bytes, mut asked) = (Vec::new(), 0, 0, false);
-        let (mut next, mut failed) = (Some(first), None);
+        let (mut next, mut failed, mut asked) = (Some(first), None, false);
+        let (before, mut rows) = (gathered.bytes, 0);
         while let Some(frame) = next {
             match &frame {
                 Frame::Data { wal_start, payload, sent, .. } => {
@@ -276,40 +276,74 @@ async fn forward(
                             history.read(commit.xid, commit.at, commit.time);
                         }
                     }
-                    bytes += payload.len();
                 }
                 Frame::Keepalive { wal_end, reply_requested } => {
                     status.received = status.received.max(*wal_end);
                     asked |= *reply_requested;
                 }
             }
-            frames.push(frame);
-            let enough = frames.len() >= TOGETHER || bytes >= TOGETHER_BYTES;
-            next = if enough { None } else { stream.arrived().unwrap_or_else(|e| failed.replace(e).and(None)) };
+            gathered.push(frame);
+            next = if gathered.is_enough() { None } else { stream.arrived().unwrap_or_else(|e| failed.replace(e).and(None)) };
         }
         progress.received_rows(rows);
         if asked {
             status.tell(stream).await?;
         }
-        let mut delivery = std::pin::pin!(deliver.send(frames, bytes));
-        loop {
-            tokio::select! {
-                delivered = &mut delivery => {
-                    if !delivered {
-                        return Ok(());
+        let is_little = gathered.bytes - before < LITTLE;
+        if failed.is_some() || gathered.is_enough() || !gathered.is_amid {
+            let mut delivery = std::pin::pin!(deliver.send(gathered.take()));
+            loop {
+                tokio::select! {
+                    delivered = &mut delivery => {
+                        if !delivered {
+                            return Ok(());
+                        }
+                        break;
                     }
-                    break;
+                    _ = period.tick() => status.tell_news(stream).await?,
                 }
-                _ = period.tick() => status.tell_news(stream).await?,
             }
         }
         // What came before it is delivered.
         if let Some(error) = failed {
             return Err(error);
         }
-        if late && bytes < LITTLE {
+        if late && is_little {
             std::thread::sleep(REST);
         }
+    }
+}
+
+/// Frames that are not delivered yet. The source sends a small transaction at once, but each message by itself: what is handed over
+/// piece by piece wakes all those behind it for each.
+#[derive(Default)]
+struct Gathered {
+    frames: Vec<Frame>,
+    bytes: usize,
+    /// They end within a transaction.
+    is_amid: bool,
+}
+
+impl Gathered {
+    fn push(&mut self, frame: Frame) {
+        if let Frame::Data { payload, .. } = &frame {
+            self.bytes += payload.len();
+            match payload.first() {
+                Some(b'B' | b'b') => self.is_amid = true,
+                Some(b'C' | b'P') => self.is_amid = false,
+                _ => {}
+            }
+        }
+        self.frames.push(frame);
+    }
+
+    fn is_enough(&self) -> bool {
+        self.frames.len() >= TOGETHER || self.bytes >= TOGETHER_BYTES
+    }
+
+    fn take(&mut self) -> Gathered {
+        let is_amid = self.is_amid;
+        Gathered { frames: std::mem::take(&mut self.frames), bytes: std::mem::take(&mut self.bytes), is_amid }
     }
 }
 
@@ -336,7 +370,7 @@ fn commit_in(payload: &Bytes) -> Result<Option<Commit>> {
 
 impl Deliver {
     /// Waits for room; false when nobody takes frames any more.
-    async fn send(&self, frames: Vec<Frame>, bytes: usize) -> bool {
+    async fn send(&self, Gathered { frames, bytes, .. }: Gathered) -> bool {
         let room = self.room.clone().acquire_many_owned(bytes.min(QUEUE_BYTES) as u32).await.ok();
         self.queue.send(Queued { frames: frames.into_iter(), _room: room }).await.is_ok()
     }
@@ -376,10 +410,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_fills_the_queue_alone_makes_room_for_the_next_once_it_is_taken() {
         let (deliver, mut frames) = queue();
-        let frame = || vec![Frame::Keepalive { wal_end: Lsn(1), reply_requested: false }];
+        let one = |bytes| Gathered { frames: vec![Frame::Keepalive { wal_end: Lsn(1), reply_requested: false }], bytes, is_amid: false };
         let sending = async {
             for bytes in [QUEUE_BYTES + 1, 1, QUEUE_BYTES - 1, QUEUE_BYTES] {
-                assert!(deliver.send(frame(), bytes).await);
+                assert!(deliver.send(one(bytes)).await);
             }
         };
         let taking = async {

@@ -26,6 +26,7 @@ use crate::{
     apply::{Applier, CopyMessage, End, Setting as ApplySetting},
     copy::{self, Beside, Job, Setting as CopySetting, Snapshots},
     crash::{self, Point},
+    lane::Lane,
     pg::{Endpoint, server_error},
     progress::{Progress, TableProgress, TableState},
     store::{Event, Level},
@@ -128,7 +129,8 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
         rules: c.rules.clone(),
         skips: c.row.skips.clone(),
     };
-    let applier = Applier::open(setting, known.clone()).await?;
+    let lane = Lane::start("apply")?;
+    let applier = lane.run(Applier::open(setting, known.clone())).await?;
     let (to_copy, at_one_position) = (applier.to_copy(), applier.one_position());
     let passed = applier.passed();
     copy_setting.beside = Some(Beside { gate: gate.clone(), passed: passed.clone() });
@@ -145,13 +147,14 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
     let mut parts: JoinSet<Result<()>> = JoinSet::new();
     let streaming = Box::pin(stream(reading(c, options).await?, applier, hear));
     let (building, keys) = (copy_setting.clone(), late.clone());
-    parts.spawn(async move {
+    let first = async move {
         // Changes are found by keys, so the keys of tables that are there come first.
         copy::build_unfinished(&building, unfinished).await?;
         copy::build_keys(&building, &keys).await?;
         drop(building);
         streaming.await
-    });
+    };
+    parts.spawn_on(first, lane.handle());
     let (copied, all_copied) = watch::channel(false);
     let (proven, mut is_proven) = watch::channel(needed);
     parts.spawn(async move {

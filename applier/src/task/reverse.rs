@@ -26,6 +26,7 @@ use super::{
 use crate::{
     apply::{Applier, Setting},
     crash::{self, Point},
+    lane::Lane,
     pg::server_error,
     stream::{
         publication::{self, Published},
@@ -138,16 +139,18 @@ async fn stream(c: &Context, options: &Options) -> Result<()> {
         rules: c.rules.clone(),
         skips: c.row.skips.clone(),
     };
-    let applier = Applier::open(setting, known).await?;
+    let lane = Lane::start("apply")?;
+    let applier = lane.run(Applier::open(setting, known)).await?;
     c.progress().set_schema_done();
     let (no_copies, hear) = mpsc::channel(1);
     let reading = moving::reading(c, options).await?;
     let streaming = Box::pin(moving::stream(reading, applier, hear));
     let mut parts = JoinSet::new();
-    parts.spawn(async move {
+    let stream = async move {
         let _open = no_copies;
         streaming.await
-    });
+    };
+    parts.spawn_on(stream, lane.handle());
     let reporting = reporter::run(c, Some(c.pair.streams.subscribe()));
     moving::until_one_ends(parts, Box::pin(reporting)).await
 }

@@ -130,7 +130,7 @@ impl Applier {
             self.session.abandon().await?;
             crash::at(Point::TakenBack);
         }
-        self.group.close();
+        self.close_group();
         self.forget_gathered();
         self.batch.end();
         Ok(())
