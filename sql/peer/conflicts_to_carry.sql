@@ -1,14 +1,15 @@
 -- Records of conflicts that have not come to the task's home: their ids, and the records as a JSON array. $1 task key. Not more than 500
--- at once, nor than about 4 MB as they are stored, but one at least.
-SELECT coalesce(pg_catalog.array_agg(c.id::text ORDER BY c.ordinal), '{}') AS ids,
-       coalesce(pg_catalog.json_agg(pg_catalog.row_to_json(c) ORDER BY c.ordinal), '[]')::text AS records
-FROM pgrelay_peer.conflict c
-JOIN (
-    SELECT s.id, pg_catalog.sum(s.size) OVER (ORDER BY s.ordinal) - s.size AS before
+-- at once, nor than about 4 MB as they are stored, but one at least. Only those that go are read in full.
+SELECT coalesce(pg_catalog.array_agg(b.id::text ORDER BY b.ordinal), '{}') AS ids,
+       coalesce(pg_catalog.json_agg(r.record ORDER BY b.ordinal), '[]')::text AS records
+FROM (
+    SELECT s.id, s.ordinal, pg_catalog.sum(s.size) OVER (ORDER BY s.ordinal) - s.size AS before
     FROM (
         SELECT id, ordinal, pg_catalog.pg_column_size(peer_rows) + coalesce(pg_catalog.pg_column_size(incoming_new), 0)
             + coalesce(pg_catalog.pg_column_size(incoming_old), 0) + coalesce(pg_catalog.pg_column_size(result_row), 0) AS size
         FROM pgrelay_peer.conflict
         WHERE task_key = $1 AND NOT carried
         ORDER BY ordinal
-        LIMIT 500) s) b ON b.id = c.id AND b.before < 4000000
+        LIMIT 500) s) b
+CROSS JOIN LATERAL (SELECT pg_catalog.row_to_json(c) AS record FROM pgrelay_peer.conflict c WHERE c.id = b.id OFFSET 0) r
+WHERE b.before < 4000000

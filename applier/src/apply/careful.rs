@@ -112,7 +112,6 @@ impl Applier {
         let Careful { of: origin, number, rules } = careful;
         let is_skipped = self.is_skipped(origin.commit);
         self.group.is_careful = true;
-        self.session.settle().await?;
         if self.careful_targets.get(&relation.oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
             // Whoever wrote a row: that is looked at before.
             let kept = self.setting.kept.contains(relation.table.as_ref());
@@ -142,7 +141,9 @@ impl Applier {
             self.resolver.skip(&mut self.session, target, incoming).await?;
             return Ok(Operation::Other);
         }
-        let outcome = self.resolver.apply(&mut self.session, target, &rules, incoming).await?;
+        // On the heap: it is large, and few changes come here.
+        let outcome = Box::pin(self.resolver.apply(&mut self.session, target, &rules, incoming)).await;
+        let outcome = outcome?;
         if outcome.conflict.is_some() || outcome.met_others {
             self.be_careful();
         }
@@ -161,11 +162,16 @@ impl Applier {
 
     /// After an error: the same transactions are read again and applied with care, or the error is what the task is told.
     pub(super) async fn take_care(&mut self, error: Error) -> Error {
-        let is_careful = self.is_careful();
+        // What has failed is another transaction than the open one.
+        let is_careful = self.is_careful() && !self.session.has_failed_whole();
         match error.kind {
+            Kind::Contention if (is_careful || (self.group.is_careful && !self.draining)) && self.contended < CONTENDED => {
+                self.contended += 1
+            }
             Kind::Conflict if is_careful || self.draining => return self.write_failure(error).await,
-            Kind::Contention if is_careful && self.contended < CONTENDED => self.contended += 1,
             Kind::Conflict if !self.rewind && !self.draining => {}
+            // What came before it in its group is applied first, so that the task stops right before it.
+            Kind::ShapeChanged | Kind::Rejected | Kind::InsufficientPrivilege | Kind::NotSupported if self.has_others_before() => {}
             _ => return error,
         }
         tracing::info!(object = error.object, "applied change by change: {error}");
@@ -174,15 +180,19 @@ impl Applier {
         if let Err(worse) = self.session.abandon().await {
             return worse;
         }
-        self.note_wholes();
-        let lost = self.wholes.lost().unwrap_or_default();
-        self.session.forget_wholes();
+        let lost = self.forget_wholes().unwrap_or_default();
         let open = self.open.as_ref().map_or(Lsn(0), |open| Lsn(open.transaction.commit.0 + 1));
         self.careful_until = self.careful_until.max(lost).max(self.group.end).max(open);
         self.close_group();
         self.batch.end();
         self.rewind = true;
         error
+    }
+
+    /// Whether the open group holds whole transactions beside the last one.
+    fn has_others_before(&self) -> bool {
+        let is_grouped = self.tables.is_none() && self.group.transactions() > i64::from(self.open.is_none());
+        is_grouped && !self.is_careful() && !self.group.is_careful && !self.rewind && !self.draining && !self.streamed.is_ahead()
     }
 
     /// In a transaction of its own: the one that it is about is rolled back, and the position has not moved.

@@ -94,17 +94,22 @@ impl Applier {
         let (key, end, commit_ts) = (&self.setting.origin, self.group.end, self.group.commit_ts);
         // To the opposite direction a position says that all before it is there.
         let told = if self.tables.is_some() && self.setting.two_way.is_some() { Lsn(0) } else { end };
-        let Some(tables) = &mut self.tables else {
+        if self.tables.is_none() {
             crash::at(Point::PositionSent);
             let to = Move { from: Some(self.on_peer), to: end, seen: self.resolver.sight.seen(), told, commit_ts };
             return self.session.commit_and_move(key, to).await;
-        };
-        for table in self.group.touched() {
-            self.session.run(standing::move_table(key, &table, end), Operation::Other, &table).await?;
-            tables.moved(&table, end);
+        }
+        let touched = self.group.touched();
+        for table in &touched {
+            self.session.run(standing::move_table(key, table, end), Operation::Other, table).await?;
         }
         crash::at(Point::PositionSent);
-        self.session.commit(told, commit_ts).await
+        self.session.commit(told, commit_ts).await?;
+        // Not before: what is not committed comes again, and must not be taken for what is there.
+        if let Some(tables) = &mut self.tables {
+            touched.iter().for_each(|table| tables.moved(table, end));
+        }
+        Ok(())
     }
 
     /// The peer has committed a position that counts.

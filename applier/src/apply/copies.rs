@@ -101,15 +101,20 @@ impl Applier {
             self.draining = true;
             drained = self.send_waiting(&table, &changes, true).await;
             if drained.is_ok() {
+                drained = self.session.settle().await;
+            }
+            if drained.is_ok() {
                 drained = self.test_new_rows().await;
             }
         }
         drained?;
-        self.draining = false;
         // The origin's position does not count yet; the time is that of nothing in particular.
         self.group.transaction(last, 0, 0);
         crash::at(Point::WaitingSent);
+        // What waited is in memory no more: an error from here on is none that reading again mends.
+        self.draining = true;
         self.commit_group().await?;
+        self.draining = false;
         crash::at(Point::WaitingApplied);
         Ok(())
     }

@@ -114,6 +114,8 @@ impl Applier {
     /// if anything is. A transaction that is applied ahead of its commit is not done again here, but from what was kept.
     pub(super) async fn or_again(&mut self, done: Result<()>) -> Result<()> {
         let surprise = match done {
+            // Of another transaction, which is read again before this one.
+            Err(error) if self.session.has_failed_whole() => return Err(error),
             Err(error) if self.batch.used && !self.streamed.is_ahead() && error.kind != Kind::Connection => error,
             done => return done,
         };
@@ -121,6 +123,7 @@ impl Applier {
         self.setting.progress.replayed(&surprise);
         self.batch.calm_down(surprise.object.as_deref());
         self.session.abandon().await?;
+        self.note_wholes();
         self.forget_gathered();
         let Some(kept) = self.batch.again() else {
             // What of it has been forgotten is read again.

@@ -45,6 +45,7 @@ impl Applier {
     }
 
     async fn apply(&mut self, mode: Mode, frames: &mut Frames, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
+        self.forget_wholes();
         self.same_slot().await?;
         self.relations.clear();
         self.targets.clear();
@@ -68,6 +69,7 @@ impl Applier {
         self.read_prepared().await?;
         let mut tick = tokio::time::interval(SNAPSHOT_PERIOD);
         loop {
+            self.note_arrived_wholes().await?;
             // A copy may speak only between two transactions of the stream, and before the next one.
             if self.open.is_none() {
                 while let Ok(message) = copies.try_recv() {
@@ -77,7 +79,7 @@ impl Applier {
                     }
                 }
                 // One by itself goes at once, also where more has come: what follows need not wait for the answer.
-                if self.group.transactions() == 1 && !self.group.may_wait() && !self.streamed.is_ahead() {
+                if self.group.transactions() == 1 && !frames.is_empty() && !self.group.may_wait() && !self.streamed.is_ahead() {
                     self.send_whole().await?;
                 }
                 if self.group.is_full() || (self.group.is_open() && frames.is_empty() && !self.group.may_wait()) {
@@ -177,6 +179,10 @@ impl Applier {
                 // Not one that comes in blocks: for so many changes reading again is the smaller cost.
                 let mut open = self.begin(transaction, commit_ts);
                 open.is_careful |= self.careful_lately();
+                if open.is_careful {
+                    // What is gathered is not sent behind it, nor done again without it.
+                    self.commit_group().await?;
+                }
                 self.open = Some(open);
                 if !self.group.is_open() {
                     self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(commit_ts)));

@@ -168,12 +168,13 @@ impl Applier {
     }
 }
 
-/// The row before and after a change, as far as the message tells.
-fn rows(payload: &Bytes) -> Result<(Option<Tuple<'_>>, Option<Tuple<'_>>)> {
+/// The row before and after a change of a row, as far as the message tells.
+pub(super) fn rows(payload: &Bytes) -> Result<(Option<Tuple<'_>>, Option<Tuple<'_>>)> {
     Ok(match pgoutput::decode(payload, false)? {
+        Message::Insert { new, .. } => (None, Some(new)),
         Message::Update { old, new, .. } => (old.map(|(_, old)| old), Some(new)),
         Message::Delete { old, .. } => (Some(old), None),
-        _ => (None, None),
+        _ => return Err(outside()),
     })
 }
 

@@ -51,8 +51,11 @@ const LARGE: usize = 64 << 10;
 
 /// Settings of the apply session beside those of every session.
 /// Row lookups must use the key's index even where the table was empty when the plan was made.
-const SETTINGS: [(&str, &str); 7] = [
+/// A transaction of one statement has no BEGIN that says how it is isolated. Notices of triggers would be answers that nobody waits for.
+const SETTINGS: [(&str, &str); 9] = [
     ("session_replication_role", "replica"),
+    ("default_transaction_isolation", "read committed"),
+    ("client_min_messages", "error"),
     ("synchronous_commit", "on"),
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
@@ -142,7 +145,7 @@ pub enum Operation {
 impl Operation {
     /// Whether an answer that is no error may be a surprise all the same.
     fn may_surprise(self) -> bool {
-        !matches!(self, Operation::Watched | Operation::Truncate | Operation::Role | Operation::Other)
+        !matches!(self, Operation::Truncate | Operation::Role | Operation::Other)
     }
 }
 
@@ -153,8 +156,16 @@ struct InFlight {
     operation: Operation,
     table: Arc<TableName>,
     bytes: usize,
+    how: How,
+}
+
+/// What an answer is worth.
+#[derive(Debug, Clone, Copy, Default)]
+struct How {
     /// The server fails where it is a surprise.
     tested: bool,
+    /// It was looked at what the change meets: what is in its way all the same came in between.
+    looked: bool,
 }
 
 /// Parameters of what moves the task's position, before those that mark the transaction.
@@ -251,23 +262,46 @@ impl Session {
     ///
     /// Errors: `ShapeChanged` when there is no such table.
     pub async fn shape_of(&mut self, table: &TableName) -> Result<PeerTable> {
+        self.read_answers().await?;
         PeerTable::read(&self.client, &self.shapes, table).await
     }
 
-    /// The connection, for reading the catalogs and preparing.
+    /// Reads all answers that are under way; the first error is the one that is told.
+    async fn read_answers(&mut self) -> Result<()> {
+        let mut read = self.settle_wholes().await;
+        while let Some(InFlight { answer, operation, table, bytes, how }) = self.in_flight.pop_front() {
+            self.bytes -= bytes;
+            let result = answer.await;
+            let checked = self.check(result, operation, &table, how);
+            read = read.and(checked);
+        }
+        read
+    }
+
+    /// Asks something of `shared`, within the transaction if one has been begun. The answers to what was sent before are read meanwhile: the
+    /// connection waits for whoever has one to come, and an error among them is the reason for whatever else goes wrong.
+    pub async fn ask<T>(&mut self, question: impl Future<Output = Result<T>>) -> Result<T> {
+        self.send_begin().await?;
+        let (read, answer) = tokio::join!(self.read_answers(), question);
+        read?;
+        answer
+    }
+
+    /// The connection, for questions that are asked with `ask`.
+    pub fn shared(&self) -> Arc<Client> {
+        self.client.clone()
+    }
+
+    /// The connection, for whatever is asked while nothing is under way.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Prepares a statement. Awaits what is under way, so that the first error is the one that is told.
+    /// Prepares a statement.
     pub async fn prepare(&mut self, sql: &str, table: &TableName) -> Result<Statement> {
-        match self.client.prepare(sql).await {
-            Ok(statement) => Ok(statement),
-            Err(e) => {
-                self.settle().await?;
-                Err(server_error(e, &format!("prepare a change of table \"{table}\"")).object(table.to_string()))
-            }
-        }
+        self.read_answers().await?;
+        let prepared = self.client.prepare(sql).await;
+        prepared.map_err(|e| server_error(e, &format!("prepare a change of table \"{table}\"")).object(table.to_string()))
     }
 
     /// Opens the peer's transaction, with what is sent first in it.
@@ -283,7 +317,7 @@ impl Session {
         self.begins = false;
         let client = self.client.clone();
         let answer = async move { client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await.map(|()| 1) };
-        self.queue(Box::pin(answer), Operation::Other, &task_row(), 0, true).await
+        self.queue(Box::pin(answer), Operation::Other, &task_row(), 0, How { tested: true, looked: false }).await
     }
 
     /// What is prepared or sent from here on, up to the end of the transaction, has the rights of this role; none for the session's own.
@@ -326,12 +360,24 @@ impl Session {
 
     /// Sends one prepared change of a row.
     pub async fn change(&mut self, Ready { statement, values, tested }: Ready, operation: Operation, table: &Arc<TableName>) -> Result<()> {
-        self.send(statement, values, operation, table, tested).await
+        self.send(statement, values, operation, table, How { tested, looked: false }).await
+    }
+
+    /// Likewise, of a change for which everything that it meets is locked and has given way.
+    ///
+    /// Errors, then or where its answer is read: `Contention` when somebody has put a row there in between.
+    pub async fn change_after_look(
+        &mut self,
+        Ready { statement, values, tested }: Ready,
+        operation: Operation,
+        table: &Arc<TableName>,
+    ) -> Result<()> {
+        self.send(statement, values, operation, table, How { tested, looked: true }).await
     }
 
     /// Sends a prepared statement.
     pub async fn execute(&mut self, statement: Statement, values: Vec<Value>, operation: Operation, table: &Arc<TableName>) -> Result<()> {
-        self.send(statement, values, operation, table, false).await
+        self.send(statement, values, operation, table, How::default()).await
     }
 
     async fn send(
@@ -340,12 +386,13 @@ impl Session {
         values: Vec<Value>,
         operation: Operation,
         table: &Arc<TableName>,
-        tested: bool,
+        how: How,
     ) -> Result<()> {
         let client = self.client.clone();
         let bytes = values.iter().map(Value::size).sum();
         let answer = async move { client.execute_raw(&statement, values).await };
-        self.push_tested(Box::pin(answer), operation, table, bytes, tested || !operation.may_surprise()).await
+        let how = How { tested: how.tested || !operation.may_surprise(), ..how };
+        self.push_as(Box::pin(answer), operation, table, bytes, how).await
     }
 
     /// Sends rows to a prepared `COPY … FROM STDIN`.
@@ -368,7 +415,7 @@ impl Session {
         });
         // What is sent after it must stand behind it in the queue; from then on it goes on by itself, as statements do.
         if let Some(result) = (&mut copying).now_or_never() {
-            return self.check(result, operation, table, false);
+            return self.check(result, operation, table, How::default());
         }
         let mut copying = JoinSet::from_iter([copying]);
         let answer = async move {
@@ -416,7 +463,7 @@ impl Session {
             }
         };
         let values = self.values_of_move(to);
-        self.send(statement, values, Operation::Position, &task_row(), true).await?;
+        self.send(statement, values, Operation::Position, &task_row(), How { tested: true, looked: false }).await?;
         self.end().await
     }
 
@@ -512,6 +559,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether one has failed.
+    pub fn has_failed_whole(&self) -> bool {
+        self.failed
+    }
+
     /// After a failure, and `abandon`: what failed is known to be read again.
     pub fn forget_wholes(&mut self) {
         self.failed = false;
@@ -521,9 +573,21 @@ impl Session {
         if !self.tested {
             self.settle().await?;
         }
-        let committed = crash::sent(Point::CommitSent, self.client.batch_execute("COMMIT")).await;
-        // Whatever has failed before it, it was a rollback.
-        self.settle().await?;
+        debug_assert!(!self.begins, "a transaction ends in which nothing was sent");
+        let client = self.client.clone();
+        let mut commit = std::pin::pin!(async move { client.batch_execute("COMMIT").await });
+        let committed = match commit.as_mut().now_or_never() {
+            Some(committed) => committed,
+            None => {
+                crash::gone_out(Point::CommitSent).await;
+                // Answers are read in their order: the connection waits for whoever has one to come. Whatever has failed before COMMIT, that
+                // was a rollback.
+                let settled = self.settle().await;
+                let committed = commit.await;
+                settled?;
+                committed
+            }
+        };
         self.is_over();
         committed.map_err(|e| server_error(e, "commit on the peer"))
     }
@@ -557,7 +621,14 @@ impl Session {
     /// Marks the transaction as the task's.
     async fn mark(&mut self, end: Lsn, commit_ts: i64) -> Result<()> {
         let Some(statement) = self.setup.clone() else { return Ok(()) };
-        self.send(statement, vec![Value::Lsn(end), Value::Time(commit_ts)], Operation::Position, &task_row(), true).await
+        self.send(
+            statement,
+            vec![Value::Lsn(end), Value::Time(commit_ts)],
+            Operation::Position,
+            &task_row(),
+            How { tested: true, looked: false },
+        )
+        .await
     }
 
     /// Likewise, and waits for every answer.
@@ -591,30 +662,24 @@ impl Session {
     }
 
     async fn push(&mut self, answer: Answer, operation: Operation, table: &Arc<TableName>, bytes: usize) -> Result<()> {
-        self.push_tested(answer, operation, table, bytes, !operation.may_surprise()).await
+        let how = How { tested: !operation.may_surprise(), looked: false };
+        self.push_as(answer, operation, table, bytes, how).await
     }
 
-    async fn push_tested(
-        &mut self,
-        answer: Answer,
-        operation: Operation,
-        table: &Arc<TableName>,
-        bytes: usize,
-        tested: bool,
-    ) -> Result<()> {
+    async fn push_as(&mut self, answer: Answer, operation: Operation, table: &Arc<TableName>, bytes: usize, how: How) -> Result<()> {
         self.send_begin().await?;
-        self.queue(answer, operation, table, bytes, tested).await
+        self.queue(answer, operation, table, bytes, how).await
     }
 
-    async fn queue(&mut self, mut answer: Answer, operation: Operation, table: &Arc<TableName>, bytes: usize, tested: bool) -> Result<()> {
+    async fn queue(&mut self, mut answer: Answer, operation: Operation, table: &Arc<TableName>, bytes: usize, how: How) -> Result<()> {
         let table = table.clone();
-        self.tested &= tested;
+        self.tested &= how.tested;
         // The first poll is what sends the request.
         match (&mut answer).now_or_never() {
-            Some(result) => self.check(result, operation, &table, tested)?,
+            Some(result) => self.check(result, operation, &table, how)?,
             None => {
                 self.bytes += bytes;
-                self.in_flight.push_back(InFlight { answer, operation, table, bytes, tested });
+                self.in_flight.push_back(InFlight { answer, operation, table, bytes, how });
             }
         }
         if bytes > LARGE {
@@ -630,22 +695,35 @@ impl Session {
     /// Waits for every answer, within the transaction if one has been begun.
     pub async fn settle(&mut self) -> Result<()> {
         self.send_begin().await?;
-        while !self.in_flight.is_empty() {
-            self.settle_one().await?;
-        }
-        Ok(())
+        self.read_answers().await
     }
 
     async fn settle_one(&mut self) -> Result<()> {
-        if let Some(InFlight { answer, operation, table, bytes, tested }) = self.in_flight.pop_front() {
+        if let Some(InFlight { answer, operation, table, bytes, how }) = self.in_flight.pop_front() {
             self.bytes -= bytes;
             let result = answer.await;
-            self.check(result, operation, &table, tested)?;
+            self.check(result, operation, &table, how)?;
         }
         Ok(())
     }
 
     fn check(
+        &mut self,
+        result: std::result::Result<u64, tokio_postgres::Error>,
+        operation: Operation,
+        table: &TableName,
+        how: How,
+    ) -> Result<()> {
+        let checked = self.check_rows(result, operation, table, how.tested);
+        checked.map_err(|mut error| {
+            if how.looked && error.kind == Kind::Conflict {
+                error.kind = Kind::Contention;
+            }
+            error
+        })
+    }
+
+    fn check_rows(
         &mut self,
         result: std::result::Result<u64, tokio_postgres::Error>,
         operation: Operation,
@@ -713,6 +791,9 @@ fn refused(error: tokio_postgres::Error, operation: Operation, table: &TableName
 
 /// Whatever the server has against it, change by change it says what: only what has to do with others is told as it is.
 fn refused_whole(error: tokio_postgres::Error) -> Error {
+    if error.as_db_error().is_some_and(|e| is_not_one_row(e.message())) {
+        return Error::new(Kind::Conflict, "a change of one row met none");
+    }
     let mut error = server_error(error, "apply a transaction");
     if !matches!(error.kind, Kind::Connection | Kind::Contention | Kind::InsufficientResources | Kind::Internal | Kind::Protocol) {
         error.kind = Kind::Conflict;

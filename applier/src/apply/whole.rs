@@ -9,8 +9,8 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use bytes::Bytes;
 use foldhash::HashMap;
+use futures_util::FutureExt;
 use pgrelay_core::{Lsn, Result};
 use tokio_postgres::Statement;
 
@@ -18,20 +18,21 @@ use super::{
     Applier,
     group::Done,
     relation::StatementKey,
+    row::rows,
     session::Move,
     statement::{Built, Parameter},
     task_row,
 };
-use crate::{
-    crash::{self, Point},
-    pg::pgoutput::{self, Message, Tuple},
-};
+use crate::crash::{self, Point};
 
 /// A transaction of a shape that comes so often is worth a statement.
 const OFTEN: u32 = 3;
 
 /// Shapes that are known at most; then it begins anew.
 const SHAPES: usize = 500;
+
+/// So many transactions go the usual way whose shape is that of one that failed.
+const CALM: u32 = 100;
 
 /// So many are sent without an answer; what comes then is gathered.
 const IN_FLIGHT: usize = 4;
@@ -56,12 +57,15 @@ struct Sent {
     end: Lsn,
     commit_ts: i64,
     done: Done,
+    shape: Shape,
 }
 
 /// The statements, by the shape of what they do, and what was sent by them.
 #[derive(Default)]
 pub(super) struct Wholes {
     known: HashMap<Shape, Known>,
+    /// Those of which one has failed, with the transactions for which they go the usual way.
+    calm: HashMap<Shape, u32>,
     sent: VecDeque<Sent>,
 }
 
@@ -71,21 +75,30 @@ impl Wholes {
         self.known.clear();
     }
 
-    /// After a failure, once what has arrived is noted: the end of the first that was not applied, if any. None of them is known then.
-    pub(super) fn lost(&mut self) -> Option<Lsn> {
-        std::mem::take(&mut self.sent).front().map(|sent| sent.end)
+    fn is_calm(&mut self, shape: &Shape) -> bool {
+        let Some(left) = self.calm.get_mut(shape) else { return false };
+        *left -= 1;
+        if *left == 0 {
+            self.calm.remove(shape);
+        }
+        true
     }
 }
 
 impl Applier {
     /// Sends the open group by one statement, if it can be, and does not wait for the answer. False: nothing has been done.
     pub(super) async fn send_whole(&mut self) -> Result<bool> {
-        let may = self.tables.is_none() && self.setting.two_way.is_none() && !self.group.is_careful && !self.group.is_closed;
+        // Not beside schema changes, from which an open group is kept apart.
+        let may = self.tables.is_none() && self.setting.progress.schema_done();
+        let may = may && self.setting.two_way.is_none() && !self.group.is_careful && !self.group.is_closed;
         let has_room = self.session.is_untouched() && self.session.wholes() < IN_FLIGHT;
         if !may || !has_room || !self.group.new_rows.is_empty() || !self.group.deleted.is_empty() {
             return Ok(false);
         }
         let Some(shape) = self.shape_of_whole()? else { return Ok(false) };
+        if self.wholes.is_calm(&shape) {
+            return Ok(false);
+        }
         if self.wholes.known.len() >= SHAPES {
             self.wholes.clear();
         }
@@ -95,6 +108,7 @@ impl Applier {
             if *times < OFTEN {
                 return Ok(false);
             }
+            self.settle_wholes().await?;
             let prepared = self.prepare_whole(&shape).await?;
             self.wholes.known.insert(shape.clone(), prepared);
         }
@@ -102,7 +116,7 @@ impl Applier {
         let (statement, mut values) = (statement.clone(), vec![]);
         for ((relation, payload), parameters) in self.batch.whole().into_iter().flatten().zip(parameters) {
             let Some(target) = self.targets.get(&relation.oid) else { return Ok(false) };
-            let (old, new, _) = rows(payload)?;
+            let (old, new) = rows(payload)?;
             values.extend(target.values(parameters, payload, old, new)?);
         }
         let (end, commit_ts) = (self.group.end, self.group.commit_ts);
@@ -112,7 +126,7 @@ impl Applier {
         self.forget_gathered();
         self.batch.end();
         let done = self.close_group();
-        self.wholes.sent.push_back(Sent { end, commit_ts, done });
+        self.wholes.sent.push_back(Sent { end, commit_ts, done, shape });
         Ok(true)
     }
 
@@ -139,9 +153,34 @@ impl Applier {
             crash::at(Point::Committed);
             self.written(end);
             self.count_up(done);
-            let since = self.wholes.sent.front().map(|next| next.commit_ts);
+            let group = self.group.is_open().then_some(self.group.commit_ts).filter(|ts| *ts != 0);
+            let open = self.open.as_ref().map(|open| open.commit_ts());
+            let since = self.wholes.sent.front().map(|next| next.commit_ts).or(group).or(open);
             self.dealt_with(end, since);
         }
+    }
+
+    /// Notes those whose answers have come, and does not wait for others.
+    pub(super) async fn note_arrived_wholes(&mut self) -> Result<()> {
+        while self.session.wholes() > 0
+            && let Some(answer) = self.session.next_whole().now_or_never()
+        {
+            self.whole_answered(answer).await?;
+        }
+        self.note_wholes();
+        Ok(())
+    }
+
+    /// What was sent is read again, from the first that was not applied: its end, if there is one.
+    pub(super) fn forget_wholes(&mut self) -> Option<Lsn> {
+        self.note_wholes();
+        self.session.forget_wholes();
+        let lost = std::mem::take(&mut self.wholes.sent).into_iter().next()?;
+        if self.wholes.calm.len() >= SHAPES {
+            self.wholes.calm.clear();
+        }
+        self.wholes.calm.insert(lost.shape, CALM);
+        Some(lost.end)
     }
 
     /// None where the group cannot be one statement.
@@ -150,7 +189,8 @@ impl Applier {
         let (mut shape, mut tables) = (Shape::new(), HashMap::default());
         for (relation, payload) in changes {
             let Some(target) = self.targets.get(&relation.oid) else { return Ok(None) };
-            let (old, new, is_insert) = rows(payload)?;
+            let (old, new) = rows(payload)?;
+            let is_insert = payload.first() == Some(&b'I');
             let part = target.part(old, new, is_insert).filter(|_| Arc::ptr_eq(&target.relation, relation));
             let Some(part) = part.filter(|_| !self.session.changes_role(target.peer())) else { return Ok(None) };
             if tables.insert(relation.oid, is_insert).is_some_and(|was_insert| !(is_insert && was_insert)) {
@@ -180,14 +220,4 @@ impl Applier {
             Err(error) => Err(crate::pg::server_error(error, "prepare a transaction").object(task_row().to_string())),
         }
     }
-}
-
-/// The row before and after a change, as far as the message tells, and whether it is a new one.
-fn rows(payload: &Bytes) -> Result<(Option<Tuple<'_>>, Option<Tuple<'_>>, bool)> {
-    Ok(match pgoutput::decode(payload, false)? {
-        Message::Insert { new, .. } => (None, Some(new), true),
-        Message::Update { old, new, .. } => (old.map(|(_, old)| old), Some(new), false),
-        Message::Delete { old, .. } => (Some(old), None, false),
-        _ => return Err(super::outside()),
-    })
 }

@@ -83,10 +83,20 @@ impl Look {
         Ok(self.query(peer, statement, values).await?.first().map(met))
     }
 
+    /// Where rows lie that a new row collides with, as it looks without a lock.
+    pub async fn candidates(&self, peer: &Client, values: Vec<Value>, which: Which) -> Result<Vec<String>> {
+        let Some(statement) = self.statement(which) else { return Ok(vec![]) };
+        Ok(self.query(peer, statement, values).await?.iter().map(|row| row.get("at")).collect())
+    }
+
+    fn statement(&self, which: Which) -> Option<&Statement> {
+        let all = if which == Which::All { self.colliding_at_end.as_ref() } else { None };
+        all.or(self.colliding.as_ref())
+    }
+
     /// The rows that a new row collides with, but for the one at `own`. Within a transaction deferrable keys may be violated.
     pub async fn colliding(&self, peer: &Client, values: impl Fn() -> Vec<Value>, own: Option<&str>, which: Which) -> Result<Vec<MetRow>> {
-        let all = if which == Which::All { self.colliding_at_end.as_ref() } else { None };
-        let Some(statement) = all.or(self.colliding.as_ref()) else { return Ok(vec![]) };
+        let Some(statement) = self.statement(which) else { return Ok(vec![]) };
         for _ in 0..TRIES {
             let found = self.query(peer, statement, values()).await?;
             let mut found: BTreeMap<String, Vec<String>> = found.iter().map(|row| (row.get("at"), row.get("names"))).collect();
@@ -136,9 +146,6 @@ pub(super) fn locked_sql(table: &TableName, condition: &str, origin: &str, track
 ///
 /// Errors: `Rejected` when a trigger keeps one.
 pub(super) async fn remove(peer: &Client, table: &TableName, places: &[&str]) -> Result<()> {
-    if places.is_empty() {
-        return Ok(());
-    }
     let list: Vec<String> = places.iter().map(|at| quote_literal(at)).collect();
     let sql = format!("DELETE FROM ONLY {} WHERE ctid = ANY (ARRAY[{}]::pg_catalog.tid[])", table.quoted(), list.join(", "));
     let removed = peer.execute(&sql, &[]).await;

@@ -1,6 +1,6 @@
 //! The record of a conflict: one row of `pgrelay_peer.conflict`, in the transaction that resolves it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use pgrelay_core::{
     Error, Result,
@@ -11,11 +11,14 @@ use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Row, Statement};
 
 use super::{
-    meet::MetRow,
-    resolve::{Incoming, Origin},
+    meet::{Look, MetRow},
+    resolve::{Asking, Incoming, Origin},
 };
 use crate::{
-    apply::{relation::Target, session::Value},
+    apply::{
+        relation::Target,
+        session::{Operation, Session, Value},
+    },
     pg::{
         pgoutput::{Column, Tuple},
         server_error,
@@ -32,8 +35,6 @@ pub struct Conflict {
     pub note: Option<String>,
     /// Every row that it was about, as it was.
     pub rows: Vec<MetRow>,
-    /// The row as it became, as the text of `jsonb`.
-    pub result: Option<String>,
 }
 
 /// A record that is ready to be written.
@@ -51,6 +52,8 @@ pub(super) struct Content<'a> {
     pub key: Option<String>,
     pub old: Option<String>,
     pub new: Option<String>,
+    /// The row as it became, as the text of `jsonb`.
+    pub result: Option<String>,
 }
 
 /// Images of a table's rows as `jsonb`, by the columns that are known.
@@ -114,26 +117,33 @@ pub async fn make(
     target: &Target,
     incoming: Incoming<'_>,
     conflict: &Conflict,
+    (look, result): (&Look, Option<Asking>),
 ) -> Result<Record> {
     let old = images.asking(peer, target, incoming, incoming.old, !target.tells_whole_rows()).await?;
     let new = images.asking(peer, target, incoming, incoming.new, false).await?;
     let key = images.asking(peer, target, incoming, incoming.old.or(incoming.new), true).await?;
     let (table, operation) = (&*target.relation.table, incoming.operation.as_str());
     // In one round trip.
-    let (old, new, key) = tokio::try_join!(image(peer, table, old), image(peer, table, new), image(peer, table, key))?;
+    let became = async {
+        match result {
+            Some((statement, values)) => look.row(peer, &statement, values).await.map(|row| row.map(|row| row.image)),
+            None => Ok(None),
+        }
+    };
+    let (result, old, new, key) = tokio::try_join!(became, image(peer, table, old), image(peer, table, new), image(peer, table, key))?;
     let (of, number) = (incoming.origin, incoming.number);
-    Ok(Record::new(Content { to, table, operation, conflict, of, number, key, old, new }))
+    Ok(Record::new(Content { to, table, operation, conflict, of, number, key, old, new, result }))
 }
 
 /// The record of a TRUNCATE that is left out.
 pub fn of_truncate(to: (&str, Direction), table: &TableName, of: Origin, number: i64) -> Record {
     let conflict = &Conflict::SKIPPED;
-    Record::new(Content { to, table, operation: "truncate", conflict, of, number, key: None, old: None, new: None })
+    Record::new(Content { to, table, operation: "truncate", conflict, of, number, key: None, old: None, new: None, result: None })
 }
 
 impl Conflict {
     /// Of a change that is left out unseen.
-    pub const SKIPPED: Conflict = Conflict { met: None, resolution: "skipped", note: None, rows: vec![], result: None };
+    pub const SKIPPED: Conflict = Conflict { met: None, resolution: "skipped", note: None, rows: vec![] };
 }
 
 impl Record {
@@ -165,20 +175,40 @@ impl Record {
             or_null(&content.old),
             or_null(&content.new),
             text(&format!("[{}]", rows.join(", "))),
-            or_null(&conflict.result),
+            or_null(&content.result),
             text(&array(origins.into_iter())),
             text(&array(times.into_iter())),
             or_null(&conflict.note),
         ])
     }
 
+    /// Sends it within the session's transaction, and does not wait for the answer. `prepared`: for all records that a session writes.
+    pub async fn send(self, session: &mut Session, prepared: &OnceCell<Statement>) -> Result<()> {
+        let statement = match prepared.get() {
+            Some(statement) => statement.clone(),
+            None => {
+                let client = session.shared();
+                session.ask(statement(&client, prepared)).await?.clone()
+            }
+        };
+        let table = Arc::new(TableName::new("pgrelay_peer", "conflict"));
+        session.execute(statement, self.0, Operation::Other, &table).await
+    }
+
     /// Writes it, in whatever transaction is open. `prepared`: for all records that a session writes.
     pub async fn write(self, peer: &Client, prepared: &OnceCell<Statement>) -> Result<()> {
-        let failed = |e| server_error(e, "write down a conflict on the peer");
-        let prepare = || peer.prepare(include_str!("../../../sql/peer/record_conflict.sql"));
-        let statement = prepared.get_or_try_init(prepare).await.map_err(failed)?;
-        peer.execute_raw(statement, self.0).await.map(drop).map_err(failed)
+        let statement = statement(peer, prepared).await?;
+        peer.execute_raw(statement, self.0).await.map(drop).map_err(not_written)
     }
+}
+
+async fn statement<'a>(peer: &Client, prepared: &'a OnceCell<Statement>) -> Result<&'a Statement> {
+    let prepare = || peer.prepare(include_str!("../../../sql/peer/record_conflict.sql"));
+    prepared.get_or_try_init(prepare).await.map_err(not_written)
+}
+
+fn not_written(error: tokio_postgres::Error) -> Error {
+    server_error(error, "write down a conflict on the peer")
 }
 
 fn text(text: &str) -> Value {

@@ -109,11 +109,21 @@ pub async fn apply(
         resolution: if gives_way { "applied" } else { "ignored" },
         note: Some("On the other side the row has given way to another one that it collided with.".to_owned()),
         rows: vec![row],
-        result: None,
     };
     let old = Some(removal.row.clone());
     let to = (side.origin, side.direction);
-    Ok(Some(Record::new(Content { to, table: &table, operation: "delete", conflict: &conflict, of, number, key: None, old, new: None })))
+    Ok(Some(Record::new(Content {
+        to,
+        table: &table,
+        operation: "delete",
+        conflict: &conflict,
+        of,
+        number,
+        key: None,
+        old,
+        new: None,
+        result: None,
+    })))
 }
 
 #[cfg(test)]

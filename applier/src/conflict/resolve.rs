@@ -126,6 +126,9 @@ struct Table {
     memory: Option<Option<Memory>>,
 }
 
+/// A prepared query and its parameters.
+pub(super) type Asking = (Statement, Vec<Value>);
+
 /// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
@@ -173,19 +176,15 @@ impl Resolver {
         self.at_end.retain(|(known, _)| *known >= commit);
     }
 
-    /// Applies one change by these rules. The peer's transaction is open and nothing of it is under way.
+    /// Applies one change by these rules. The peer's transaction is open; the answer to the change may still be under way afterwards, and an
+    /// error of it goes before one from here.
     ///
     /// Errors: `Conflict` when the policy is to fail, with the record to be written once the transaction is rolled back; `Contention`
     /// when somebody else writes at the same time and all of it is to be tried again.
     pub async fn apply(&mut self, session: &mut Session, target: &mut Target, rules: &Rules, incoming: Incoming<'_>) -> Result<Outcome> {
         let table = target.relation.table.clone();
         self.prepare(session, target).await?;
-        let mut row = match incoming.operation {
-            Operation::Insert => None,
-            Operation::Update | Operation::Delete => self.row(session, target, incoming).await?,
-        };
-        let own = row.as_ref().map(|row| row.at.as_str());
-        let mut colliding = self.colliding(session, target, incoming, own).await?;
+        let (mut row, mut colliding) = self.meet(session, target, incoming).await?;
         let mut met_others = false;
         for met in row.iter_mut().chain(&mut colliding) {
             met_others |= self.judge(met);
@@ -220,14 +219,43 @@ impl Resolver {
         Ok(Outcome { met_others, ..self.conclude(session, target, rules, incoming, &met).await? })
     }
 
+    /// The row that the change is about, and those that its new row collides with, in one round trip where nothing collides.
+    async fn meet(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<(Option<MetRow>, Vec<MetRow>)> {
+        if incoming.operation == Operation::Insert {
+            return Ok((None, self.colliding(session, target, incoming, None).await?));
+        }
+        let (statement, values) = self.asking_row(session, target, incoming).await?;
+        let look = &self.table(target)?.look;
+        let client = session.shared();
+        let both = async { tokio::try_join!(look.row(&client, &statement, values), self.candidates(&client, target, incoming)) };
+        let (row, found) = session.ask(both).await?;
+        let colliding = match found.iter().any(|at| row.as_ref().is_none_or(|row| row.at != *at)) {
+            true => self.colliding(session, target, incoming, row.as_ref().map(|row| row.at.as_str())).await?,
+            false => vec![],
+        };
+        Ok((row, colliding))
+    }
+
+    /// Where rows lie that the new row may collide with; they are not locked.
+    async fn candidates(&self, peer: &Client, target: &Target, incoming: Incoming<'_>) -> Result<Vec<String>> {
+        if incoming.new.is_none() {
+            return Ok(vec![]);
+        }
+        self.table(target)?.look.candidates(peer, new_values(incoming), self.which(incoming)).await
+    }
+
+    fn which(&self, incoming: Incoming<'_>) -> Which {
+        if self.at_end.contains(&(incoming.origin.commit, incoming.number)) { Which::All } else { Which::Immediate }
+    }
+
     /// The rows that the new row collides with, but for the one at `own`.
     async fn colliding(&self, session: &mut Session, target: &Target, incoming: Incoming<'_>, own: Option<&str>) -> Result<Vec<MetRow>> {
         if incoming.new.is_none() {
             return Ok(vec![]);
         }
         let look = &self.table(target)?.look;
-        let which = if self.at_end.contains(&(incoming.origin.commit, incoming.number)) { Which::All } else { Which::Immediate };
-        look.colliding(session.client(), || new_values(incoming), own, which).await
+        let client = session.shared();
+        session.ask(look.colliding(&client, || new_values(incoming), own, self.which(incoming))).await
     }
 
     /// Decides, does what was decided, and writes down what it was.
@@ -254,10 +282,9 @@ impl Resolver {
             },
             // What was deleted is no row to be put back, but the reason why the change is left out.
             rows: row.iter().chain(colliding).chain(gone.new.iter().filter(|_| decision.by_deletion)).cloned().collect(),
-            result: None,
         });
         if let (Action::Fail, Some(conflict)) = (decision.action, &conflict) {
-            self.failure = Some(self.record(session, target, incoming, conflict).await?);
+            self.failure = Some(self.record(session, target, incoming, conflict, None).await?);
             return Err(stopped(target, self.direction, &decision, colliding, incoming));
         }
         let is_strict = decision.conflict.is_some_and(|(_, policy)| policy.is_strict());
@@ -272,7 +299,8 @@ impl Resolver {
             let primary = self.table(target)?.look.primary().filter(|_| target.peer().primary_key().is_some());
             if let Some(primary) = primary {
                 let others: Vec<&MetRow> = colliding.iter().filter(|row| !row.constraints.iter().any(|c| c == primary)).collect();
-                removed::tell(session.client(), &table, &others, incoming.origin.committed).await?;
+                let client = session.shared();
+                session.ask(removed::tell(&client, &table, &others, incoming.origin.committed)).await?;
             }
         }
         if !applied && decision.action != Action::Skip {
@@ -280,14 +308,12 @@ impl Resolver {
             let left_out = conflict.get_or_insert(Conflict { met: Some((ConflictKind::UpdateMissing, policy)), ..Conflict::SKIPPED });
             (left_out.resolution, left_out.note) = (Action::Skip.as_str(), Some(missing::NOTE.to_owned()));
         }
-        if let Some(conflict) = &mut conflict {
-            if applied && incoming.new.is_some() {
-                conflict.result = self.result(session, target, incoming).await?;
-            }
-            let record = self.record(session, target, incoming, conflict).await?;
+        if let Some(conflict) = &conflict {
+            let result = if applied { self.asking_result(session, target, incoming).await? } else { None };
+            let record = self.record(session, target, incoming, conflict, result).await?;
             // pgrelay's own table is no business of the table's owner.
             session.act_as(None, &table).await?;
-            record.write(session.client(), &self.recording).await?;
+            record.send(session, &self.recording).await?;
             session.act_for(target.peer(), &table).await?;
         }
         Ok(Outcome { applied, conflict: conflict.and_then(|conflict| conflict.met).map(|(kind, _)| kind), met_others: false })
@@ -307,16 +333,16 @@ impl Resolver {
     /// Leaves one change out and writes down what it was.
     pub async fn skip(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<()> {
         self.prepare(session, target).await?;
-        let record = self.record(session, target, incoming, &Conflict::SKIPPED).await?;
+        let record = self.record(session, target, incoming, &Conflict::SKIPPED, None).await?;
         session.act_as(None, &target.relation.table).await?;
-        record.write(session.client(), &self.recording).await
+        record.send(session, &self.recording).await
     }
 
     /// Writes down a TRUNCATE of a table that is left out.
     pub async fn skip_truncate(&self, session: &mut Session, table: &Arc<TableName>, of: Origin, number: i64) -> Result<()> {
         session.settle().await?;
         session.act_as(None, table).await?;
-        record::of_truncate((&self.origin, self.direction), table, of, number).write(session.client(), &self.recording).await
+        record::of_truncate((&self.origin, self.direction), table, of, number).send(session, &self.recording).await
     }
 
     /// Whether the last error is a policy's decision.
@@ -329,17 +355,27 @@ impl Resolver {
         self.failure.take()
     }
 
-    async fn record(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>, conflict: &Conflict) -> Result<Record> {
+    /// `result`: how the row is asked for that the change has become.
+    async fn record(
+        &mut self,
+        session: &mut Session,
+        target: &Target,
+        incoming: Incoming<'_>,
+        conflict: &Conflict,
+        result: Option<Asking>,
+    ) -> Result<Record> {
         let to = (self.origin.as_str(), self.direction);
         let table = self.tables.get_mut(&target.relation.oid).ok_or_else(not_prepared)?;
-        record::make(session.client(), &mut table.images, to, target, incoming, conflict).await
+        let client = session.shared();
+        session.ask(record::make(&client, &mut table.images, to, target, incoming, conflict, (&table.look, result))).await
     }
 
     async fn prepare(&mut self, session: &mut Session, target: &Target) -> Result<()> {
         let relation = &target.relation;
         if !self.tables.contains_key(&relation.oid) {
             let given = target.column_names();
-            let look = Look::new(session.client(), &relation.table, given, &self.origin, self.tracks).await?;
+            let client = session.shared();
+            let look = session.ask(Look::new(&client, &relation.table, given, &self.origin, self.tracks)).await?;
             self.tables.insert(relation.oid, Table { look, rows: HashMap::new(), images: Images::default(), memory: None });
         }
         Ok(())
@@ -376,17 +412,17 @@ impl Resolver {
         memory.of(session.client(), &target.relation.table, &values_of(incoming, row), seen).await
     }
 
-    /// The new row as it stands there; none where the change does not carry what finds it.
-    async fn result(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<Option<String>> {
+    /// How the new row is asked for as it stands there; none where the change does not carry what finds it.
+    async fn asking_result(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<Option<Asking>> {
         let (_, parameters) = target.condition(false);
-        if target.values(&parameters, incoming.payload, None, incoming.new).is_err() {
+        if incoming.new.is_none() || target.values(&parameters, incoming.payload, None, incoming.new).is_err() {
             return Ok(None);
         }
-        Ok(self.row(session, target, Incoming { old: None, ..incoming }).await?.map(|row| row.image))
+        self.asking_row(session, target, Incoming { old: None, ..incoming }).await.map(Some)
     }
 
-    /// The row that an update or a delete is about.
-    async fn row(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<Option<MetRow>> {
+    /// How the row is asked for that an update or a delete is about.
+    async fn asking_row(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<Asking> {
         let old_known = incoming.old.is_some();
         let (condition, parameters) = target.condition(old_known);
         let table = self.tables.get_mut(&target.relation.oid).ok_or_else(not_prepared)?;
@@ -395,7 +431,7 @@ impl Resolver {
             table.rows.insert(old_known, statement);
         }
         let values = target.values(&parameters, incoming.payload, incoming.old, incoming.new)?;
-        table.look.row(session.client(), &table.rows[&old_known], values).await
+        Ok((table.rows[&old_known].clone(), values))
     }
 
     /// Makes the change; false when a value that it needs is nowhere any more. `is_whole`: the row becomes what it is on the other side,
@@ -453,8 +489,11 @@ impl Resolver {
         if let Some(ready) = ready {
             // That the row is there, or nothing in its way, is known.
             let operation = if target.peer().watched { session::Operation::Watched } else { operation };
-            session.change(ready, operation, &table).await?;
-            session.settle().await.map_err(contended)?;
+            session.change_after_look(ready, operation, &table).await?;
+            if target.peer().watched {
+                // What the triggers did is looked at next.
+                session.settle().await?;
+            }
         }
         Ok(true)
     }
@@ -462,7 +501,11 @@ impl Resolver {
     /// Removes the rows that give way, but for the one at `but`.
     async fn remove(&self, session: &mut Session, target: &Target, rows: &[MetRow], but: Option<&str>) -> Result<()> {
         let places: Vec<&str> = rows.iter().map(|row| row.at.as_str()).filter(|at| Some(*at) != but).collect();
-        meet::remove(session.client(), &target.relation.table, &places).await
+        if places.is_empty() {
+            return Ok(());
+        }
+        let client = session.shared();
+        session.ask(meet::remove(&client, &target.relation.table, &places)).await
     }
 }
 
@@ -477,14 +520,6 @@ fn values_of(incoming: Incoming<'_>, row: Tuple<'_>) -> Vec<Value> {
         _ => Value::Text(None),
     };
     row.columns().map(value).collect()
-}
-
-/// Somebody has put a row there between the look and the change.
-fn contended(mut error: Error) -> Error {
-    if error.kind == Kind::Conflict {
-        error.kind = Kind::Contention;
-    }
-    error
 }
 
 fn not_prepared() -> Error {

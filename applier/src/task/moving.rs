@@ -231,7 +231,7 @@ pub async fn stream(reading: Reading, mut applier: Applier, mut copies: mpsc::Re
         let starting = Receiving::start(request, applier.confirmations(), progress.clone(), history.clone());
         let (mut receiving, mut frames) = starting.await?;
         tracing::debug!(?mode, "reading the stream");
-        match applier.run(mode, &mut frames, &mut copies).await {
+        match Box::pin(applier.run(mode, &mut frames, &mut copies)).await {
             Ok(End::Rewind) => {
                 drop(frames);
                 // It has told what it had to by ending the stream.

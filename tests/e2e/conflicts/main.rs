@@ -443,3 +443,29 @@ async fn update_missing_skip_leaves_the_row_out_but_for_the_table_that_inserts()
     assert_eq!(pair.peer.psql(DB, "SELECT count(*) || ' ' || (SELECT v FROM other) FROM t").await, "0 s");
     assert_eq!(pair.peer.psql(DB, records).await, "other update_missing applied, t update_missing ignored");
 }
+
+/// A table that is there has a position of its own until all are. A conflict is found when the peer's transaction ends, and that transaction
+/// comes again.
+#[tokio::test]
+async fn a_conflict_with_a_table_that_is_there_is_decided_while_others_are_copied() {
+    let pair = Pair::start(
+        "CREATE TABLE done (id int PRIMARY KEY, v text);
+         INSERT INTO done SELECT n, 'v' FROM generate_series(1, 10) n;
+         CREATE TABLE slow (id int PRIMARY KEY, v text);
+         INSERT INTO slow SELECT n, 'v' FROM generate_series(1, 20000) n;",
+    )
+    .await;
+    pair.start_task(r#"{"conflict_policy": "overwrite", "copy_jobs": 2, "throttle": {"copy_rows_per_s": 500}}"#).await;
+    let (source, peer) = (pair.source_client().await, pair.peer_client().await);
+    let state = "SELECT state FROM pgrelay.table_status WHERE table_name = 'done'";
+    wait_for_value(&source, state, "syncdone", MINUTE).await;
+    pair.peer.psql(DB, "INSERT INTO done VALUES (100, 'peer')").await;
+    for sql in ["INSERT INTO done VALUES (100, 'source')", "INSERT INTO done VALUES (101, 'follows')"] {
+        pair.source.psql(DB, sql).await;
+    }
+    wait_for_value(&peer, "SELECT string_agg(v, ' ' ORDER BY id) FROM done WHERE id >= 100", "source follows", MINUTE).await;
+    wait_for_value(&source, "SELECT string_agg(kind, ' ') FROM pgrelay.conflict", "insert_exists", MINUTE).await;
+    assert_eq!(pair.source.psql(DB, "SELECT state FROM pgrelay.table_status WHERE table_name = 'slow'").await, "datasync");
+    pair.source.psql(DB, r#"SELECT pgrelay.alter_task('move', '{"throttle": {}}')"#).await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+}
