@@ -142,8 +142,7 @@ impl Applier {
             return Ok(Operation::Other);
         }
         // On the heap: it is large, and few changes come here.
-        let outcome = Box::pin(self.resolver.apply(&mut self.session, target, &rules, incoming)).await;
-        let outcome = outcome?;
+        let outcome = Box::pin(self.resolver.apply(&mut self.session, target, &rules, incoming)).await?;
         if outcome.conflict.is_some() || outcome.met_others {
             self.be_careful();
         }

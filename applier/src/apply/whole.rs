@@ -1,5 +1,5 @@
-//! A small transaction as one statement, its position with it, sent without waiting for the one before: a message to the peer and one back, where BEGIN, a message for each change
-//! and COMMIT are a dozen, and each of them wakes somebody.
+//! A small transaction as one statement, its position with it, sent without waiting for the one before: a message to the peer and one
+//! back, where BEGIN, a message for each change and COMMIT are a dozen, and each of them wakes somebody.
 //!
 //! The parts of a statement all see what was there before it, and run in no order that can be told. So it has one change of a table, or
 //! nothing but new rows of it: these do not need each other, and the source had them all. Nothing else runs on such tables that could

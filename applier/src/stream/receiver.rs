@@ -1,7 +1,7 @@
 //! Reads the replication connection and keeps it alive, whatever the apply is doing.
 //!
-//! Frames go to the applier through a bounded queue, as many at once as have arrived, small transactions whole. When the queue is full nothing more is read, so
-//! the source slows down and memory stays bounded, but the status still goes out: the source never gives the connection up as dead.
+//! Frames go to the applier through a bounded queue, as many at once as have arrived, small transactions whole. When the queue is full
+//! nothing more is read, so the source slows down and memory stays bounded, but the status still goes out: the source never gives the connection up as dead.
 //! The status confirms only what the applier says the peer has flushed.
 //!
 //! It has a thread of its own, so that it can rest between two reads of a backlog: the source sends each message by itself, and a
