@@ -1,4 +1,4 @@
-//! Holds a task to the limits of its option `throttle`: one for each task, shared by all its copy workers and the apply.
+//! Holds a direction of a task to its limits: one for each, shared by all its copy workers and the apply.
 //!
 //! **Rule**: no five seconds bring more than 10 % above what was asked for. What is to pass is paid for before it does, at the
 //! rate of that moment, in the order of asking; so a window holds what its rate gives, and [`BURST`] or one piece more. Pieces
@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use pgrelay_core::task::{Options, Throttle as Limits};
+use pgrelay_core::{
+    conflict::Direction,
+    task::{Options, Throttle as Limits},
+};
 use tokio::{sync::watch, time::Instant};
 
 use meter::{BURST, Meter};
@@ -25,9 +28,10 @@ use meter::{BURST, Meter};
 /// Bytes of a piece at least: a byte at a time would be only work.
 const PIECE_AT_LEAST: f64 = 16.0;
 
-/// The limits of one task.
+/// The limits of one direction of a task.
 pub struct Throttle {
     options: watch::Receiver<Options>,
+    direction: Direction,
     queries: Gate<1>,
     copy: Gate<2>,
     stream: Gate<2>,
@@ -52,28 +56,28 @@ pub struct Passed {
 
 impl Throttle {
     /// With the limits of `options`, as they are at each moment.
-    pub fn new(options: watch::Receiver<Options>) -> Throttle {
-        Throttle { options, queries: Gate::default(), copy: Gate::default(), stream: Gate::default() }
+    pub fn new(options: watch::Receiver<Options>, direction: Direction) -> Throttle {
+        Throttle { options, direction, queries: Gate::default(), copy: Gate::default(), stream: Gate::default() }
     }
 
     /// The limits now.
     pub fn limits(&self) -> Limits {
-        self.options.borrow().throttle
+        self.options.borrow().throttle_of(self.direction)
     }
 
     /// Returns when the next statement may read rows of the source for the copy.
     pub async fn query(&self) {
-        self.queries.pass(&self.options, [1.0], |l| [l.copy_queries]).await;
+        self.queries.pass(self, [1.0], |l| [l.copy_queries]).await;
     }
 
     /// Returns when these rows of the copy may go on to the peer.
     pub async fn copied(&self, rows: u64, bytes: u64) {
-        self.copy.pass(&self.options, [rows as f64, bytes as f64], |l| [l.copy_rows, l.copy_bytes]).await;
+        self.copy.pass(self, [rows as f64, bytes as f64], |l| [l.copy_rows, l.copy_bytes]).await;
     }
 
     /// Returns when these changes of the stream may go on to the peer.
     pub async fn applied(&self, rows: u64, bytes: u64) {
-        self.stream.pass(&self.options, [rows as f64, bytes as f64], |l| [l.stream_rows, l.stream_bytes]).await;
+        self.stream.pass(self, [rows as f64, bytes as f64], |l| [l.stream_rows, l.stream_bytes]).await;
     }
 
     /// How many bytes of the copy should go on at once, `most` at most: what the limits give in a tenth of a second.
@@ -117,20 +121,21 @@ impl<const N: usize> Default for Gate<N> {
 }
 
 impl<const N: usize> Gate<N> {
-    async fn pass(&self, options: &watch::Receiver<Options>, amounts: [f64; N], limits: impl Fn(&Limits) -> [Option<f64>; N]) {
-        if limits(&options.borrow().throttle).iter().any(Option::is_some) {
-            self.wait(options.clone(), amounts, limits).await;
+    async fn pass(&self, throttle: &Throttle, amounts: [f64; N], limits: impl Fn(&Limits) -> [Option<f64>; N]) {
+        if limits(&throttle.limits()).iter().any(Option::is_some) {
+            self.wait(throttle, amounts, limits).await;
         }
         for (sum, amount) in self.sums.iter().zip(amounts) {
             sum.fetch_add(amount as u64, Ordering::Relaxed);
         }
     }
 
-    async fn wait(&self, mut options: watch::Receiver<Options>, amounts: [f64; N], limits: impl Fn(&Limits) -> [Option<f64>; N]) {
+    async fn wait(&self, throttle: &Throttle, amounts: [f64; N], limits: impl Fn(&Limits) -> [Option<f64>; N]) {
+        let mut options = throttle.options.clone();
         let mut meters = self.turn.lock().await;
         let mut idle = true;
         loop {
-            let (rates, now) = (limits(&options.borrow_and_update().throttle), Instant::now());
+            let (rates, now) = (limits(&options.borrow_and_update().throttle_of(throttle.direction)), Instant::now());
             let mut at = None;
             for ((meter, rate), amount) in meters.iter_mut().zip(rates).zip(amounts) {
                 meter.earn(now, if idle { 0.0 } else { amount });

@@ -3,10 +3,12 @@
 pub mod alter;
 mod names;
 mod options;
+mod reverse;
 mod throttle;
 
 pub use names::Names;
 pub use options::{ExistingObjects, KNOWN_OPTIONS, Keyless, NotMovable, Options, Stages, Tablespaces, Topology};
+pub use reverse::{REVERSE_KEYS, Reverse};
 pub use throttle::{MB, THROTTLE_KEYS, Throttle};
 
 use crate::error::{Error, Kind, Result};

@@ -243,6 +243,9 @@ fn alter(name: Option<&str>, options: Option<JsonB>) -> Result<Rows> {
         let merged = alter::merge(&task.options, changes)?;
         let (old, new) = (Options::from_json(&task.options)?, Options::from_json(&merged)?);
         alter::check_change(name, moment(&task), &old, &new)?;
+        if new.is_two_way() && !old.is_two_way() && task.reverse.made {
+            return Err(still_going(name));
+        }
         tasks::set_options(task.id, merged)?;
         if new.is_two_way() && !old.is_two_way() {
             // What was asked of an earlier reverse direction went with it.
@@ -281,6 +284,12 @@ pub fn takes_effect(task: &Task) -> &'static str {
 /// Nothing can be changed of such a task.
 pub fn is_being_dropped(name: &str) -> Error {
     Error::new(Kind::WrongState, format!("task \"{name}\" is being dropped")).hint("Create a task with create_task.")
+}
+
+/// What it carried is not what the next one may carry.
+fn still_going(name: &str) -> Error {
+    Error::new(Kind::WrongState, format!("the reverse direction that task \"{name}\" had is still being taken away"))
+        .hint("It goes when the forward direction has passed what it wrote. Wait until pgrelay.task_status has no row of it, then call this again.")
 }
 
 fn made_elsewhere(name: &str) -> Error {

@@ -20,7 +20,8 @@ SELECT t.id,
        t.reverse_serial > coalesce(r.seen_serial, 0) AS reverse_pending,
        coalesce(r.state, 'created') AS reverse_state,
        r.error_message AS reverse_error,
-       r.error_hint AS reverse_error_hint
+       r.error_hint AS reverse_error_hint,
+       r.stage IS NOT NULL AS reverse_made
 FROM pgrelay.task t
 LEFT JOIN pgrelay.task_actual a ON a.task_id = t.id AND a.direction = 'forward'
 LEFT JOIN pgrelay.task_actual r ON r.task_id = t.id AND r.direction = 'reverse'

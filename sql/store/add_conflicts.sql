@@ -1,19 +1,26 @@
 -- Brings records of conflicts here, each once, and counts those that are new, in one statement. $1 task, $2 the records as a JSON array of
 -- rows of pgrelay_peer.conflict.
-WITH came AS (
-    INSERT INTO pgrelay.task_conflict (task_id, record, table_oid, direction, detected_at, schema_name, table_name, operation, kind,
-        constraints, policy, resolution, source_xid, source_commit_lsn, source_commit_ts, change_no, key, incoming_old, incoming_new,
-        peer_rows, result_row, peer_origins, peer_commit_ts, note)
-    SELECT $1, r.id,
-           (SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-            WHERE n.nspname = r.schema_name AND c.relname = r.table_name AND c.relkind IN ('r', 'p')),
-           r.direction, r.detected_at, r.schema_name, r.table_name, r.operation, r.kind,
-           r.constraints, r.policy, r.resolution, r.source_xid, r.source_commit_lsn, r.source_commit_ts, r.change_no, r.key, r.incoming_old,
-           r.incoming_new, r.peer_rows, r.result_row, r.peer_origins, r.peer_commit_ts, r.note
+WITH record AS MATERIALIZED (
+    SELECT *
     FROM pg_catalog.json_to_recordset($2::text::json) AS r (id uuid, ordinal bigint, direction text, detected_at timestamptz,
         schema_name text, table_name text, operation text, kind text, constraints text[], policy text, resolution text, source_xid xid8,
         source_commit_lsn pg_lsn, source_commit_ts timestamptz, change_no bigint, key jsonb, incoming_old jsonb, incoming_new jsonb,
         peer_rows jsonb, result_row jsonb, peer_origins text[], peer_commit_ts timestamptz[], note text)
+), named AS MATERIALIZED (
+    -- Each once: there are few tables among many records.
+    SELECT d.schema_name, d.table_name,
+           (SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = d.schema_name AND c.relname = d.table_name AND c.relkind IN ('r', 'p')) AS oid
+    FROM (SELECT DISTINCT schema_name, table_name FROM record) d
+), came AS (
+    INSERT INTO pgrelay.task_conflict (task_id, record, table_oid, direction, detected_at, schema_name, table_name, operation, kind,
+        constraints, policy, resolution, source_xid, source_commit_lsn, source_commit_ts, change_no, key, incoming_old, incoming_new,
+        peer_rows, result_row, peer_origins, peer_commit_ts, note)
+    SELECT $1, r.id, t.oid, r.direction, r.detected_at, r.schema_name, r.table_name, r.operation, r.kind,
+           r.constraints, r.policy, r.resolution, r.source_xid, r.source_commit_lsn, r.source_commit_ts, r.change_no, r.key, r.incoming_old,
+           r.incoming_new, r.peer_rows, r.result_row, r.peer_origins, r.peer_commit_ts, r.note
+    FROM record r
+    JOIN named t USING (schema_name, table_name)
     ORDER BY r.ordinal
     ON CONFLICT (record) DO NOTHING
     RETURNING direction, schema_name, table_name, kind

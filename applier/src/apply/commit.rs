@@ -29,7 +29,9 @@ impl Applier {
     pub(super) async fn open_group(&mut self, table: &Arc<TableName>) -> Result<()> {
         if !self.group.is_open() {
             self.group.open(self.setting.gate.clone().lock_owned().await);
-            self.tell_seen(table).await?;
+            if !self.is_careful() {
+                self.tell_seen(table).await?;
+            }
             self.session.begin();
             crash::at(Point::GroupBegun);
         }
@@ -87,10 +89,6 @@ impl Applier {
         if self.tables.is_none() {
             self.forget_deletions().await?;
         }
-        if self.setting.two_way.is_some() {
-            // Where nothing of it has changed a row, the opposite stream would not tell of it, and what follows here was made knowing it.
-            self.session.run(EMPTY_MESSAGE.to_owned(), Operation::Other, &task_row()).await?;
-        }
         let (key, end, commit_ts) = (&self.setting.origin, self.group.end, self.group.commit_ts);
         // To the opposite direction a position says that all before it is there.
         let told = if self.tables.is_some() && self.setting.two_way.is_some() { Lsn(0) } else { end };
@@ -98,6 +96,9 @@ impl Applier {
             crash::at(Point::PositionSent);
             let to = Move { from: Some(self.on_peer), to: end, seen: self.resolver.sight.seen(), told, commit_ts };
             return self.session.commit_and_move(key, to).await;
+        }
+        if self.setting.two_way.is_some() {
+            self.session.run(EMPTY_MESSAGE.to_owned(), Operation::Other, &task_row()).await?;
         }
         let touched = self.group.touched();
         for table in &touched {

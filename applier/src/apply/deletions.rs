@@ -4,7 +4,7 @@
 //! This direction tells the side that it comes from which rows were deleted there, before the other side has the deletions. Of the
 //! opposite direction's deletions it hears when they come back: what an older change has put back here meanwhile goes again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use pgrelay_core::{
@@ -13,6 +13,7 @@ use pgrelay_core::{
     error::Kind as ErrorKind,
     name::quote_literal,
 };
+use tokio::time::Instant;
 
 use super::{
     Applier, outside,
@@ -28,6 +29,9 @@ use crate::{
     },
     pg::pgoutput::{self, Column, Message, Tuple},
 };
+
+/// How often what is remembered and need not be is removed.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// What deletes a row that came back, unless somebody else has written it.
 pub(super) struct Again {
@@ -108,8 +112,9 @@ impl Applier {
     /// What the other side has seen need not be remembered any more. In the peer's open transaction.
     pub(super) async fn forget_deletions(&mut self) -> Result<()> {
         let seen = self.resolver.sight.seen().position;
-        if seen > self.forgotten && self.heeds_deletions() {
-            self.forgotten = seen;
+        let is_time = self.forgot_at.is_none_or(|at| at.elapsed() >= FORGET_EVERY);
+        if seen > self.forgotten && is_time && self.heeds_deletions() {
+            (self.forgotten, self.forgot_at) = (seen, Some(Instant::now()));
             let sql = tombstone::forget(&self.setting.origin, seen);
             self.session.run(sql, Operation::Other, &super::task_row()).await?;
         }

@@ -206,6 +206,8 @@ pub struct Applier {
     again: HashMap<u32, deletions::Again>,
     /// Deletions that were committed before are not remembered any more.
     forgotten: Lsn,
+    /// When that was looked at last.
+    forgot_at: Option<Instant>,
     /// How often in a row somebody else has come between.
     contended: u32,
     /// What waited for a table is applied with care: it cannot be read again from here.

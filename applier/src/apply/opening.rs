@@ -35,7 +35,7 @@ impl Applier {
     /// Errors: `ShapeChanged` when a table that was copied has another name now.
     pub async fn open(setting: Setting, known: HashMap<TableName, u32>) -> Result<Applier> {
         streamed::sweep();
-        let mut session = Session::open(&setting.peer, &setting.origin).await?;
+        let mut session = Session::open(&setting.peer, &setting.origin, setting.two_way.is_some()).await?;
         if setting.two_way.is_some() && !session.is_marked() {
             return Err(not_marked());
         }
@@ -114,6 +114,7 @@ impl Applier {
             told_seen: None,
             again: HashMap::new(),
             forgotten: Lsn(0),
+            forgot_at: None,
             contended: 0,
             draining: false,
             rewind: false,

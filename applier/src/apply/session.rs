@@ -7,38 +7,30 @@
 //! A surprise never gets committed: either the server itself fails where a change is not of one row, and COMMIT goes out right behind the
 //! changes, since a transaction in which something has failed ends by it in a rollback; or answers are awaited before COMMIT is sent.
 
+mod answer;
+mod end;
+mod value;
+mod whole;
+
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt};
 use pgrelay_core::{
-    Error, Lsn, Result,
-    error::Kind,
-    name::{TableName, quote_ident, quote_literal},
+    Result,
+    name::{TableName, quote_ident},
 };
 use tokio::{
     sync::OnceCell,
     task::{JoinSet, yield_now},
 };
-use tokio_postgres::{
-    Client, Statement,
-    error::SqlState,
-    types::{Format, IsNull, ToSql, Type, to_sql_checked},
-};
+use tokio_postgres::{Client, Statement};
 
-use super::{
-    hold,
-    peer_table::PeerTable,
-    relation::Ready,
-    sight::Horizon,
-    standing,
-    statement::{all_or_nothing, is_not_one_row},
-    task_row,
-};
-use crate::{
-    crash::{self, Point},
-    pg::{Endpoint, connect, server_error},
-};
+use super::{hold, peer_table::PeerTable, relation::Ready, task_row};
+use crate::pg::{Endpoint, connect, server_error};
+use answer::How;
+
+pub use self::{answer::Operation, end::Move, value::Value};
 
 /// Statements whose answers are not read yet. More gains nothing once a round trip is covered.
 const WINDOW: usize = 1000;
@@ -64,91 +56,6 @@ const SETTINGS: [(&str, &str); 9] = [
     ("jit", "off"),
 ];
 
-/// A parameter as it goes over the wire.
-#[derive(Debug, Clone)]
-pub enum Value {
-    /// The type's text form, NULL when none; what the stream brought, not copied.
-    Text(Option<Bytes>),
-    /// `pg_lsn`.
-    Lsn(Lsn),
-    /// `timestamptz`, microseconds since 2000.
-    Time(i64),
-    /// `bigint`.
-    Int(i64),
-}
-
-impl Value {
-    /// Bytes of a value that the stream brought.
-    fn size(&self) -> usize {
-        match self {
-            Value::Text(Some(text)) => text.len(),
-            _ => 0,
-        }
-    }
-}
-
-impl ToSql for Value {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        match self {
-            Value::Text(None) => return Ok(IsNull::Yes),
-            Value::Text(Some(text)) => out.extend_from_slice(text),
-            Value::Lsn(lsn) => out.put_u64(lsn.0),
-            Value::Time(number) | Value::Int(number) => out.put_i64(*number),
-        }
-        Ok(IsNull::No)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    fn encode_format(&self, _: &Type) -> Format {
-        match self {
-            Value::Text(_) => Format::Text,
-            Value::Lsn(_) | Value::Time(_) | Value::Int(_) => Format::Binary,
-        }
-    }
-
-    to_sql_checked!();
-}
-
-/// What a change does, for the count it must have and for messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// A new row.
-    Insert,
-    /// Exactly one row changes.
-    Update,
-    /// One row changes, or is inserted where there is none.
-    Upsert,
-    /// One row goes; none is counted, not an error.
-    Delete,
-    /// The row of the next change must be there.
-    Look {
-        /// What the change is.
-        update: bool,
-    },
-    /// One row changes, unless a trigger or rule of the peer keeps the change away: that it is there, or is new, is known.
-    Watched,
-    /// Any number.
-    Truncate,
-    /// So many rows by one statement, neither more nor less.
-    Many(u64),
-    /// Whose rights what follows has.
-    Role,
-    /// The origin's position: exactly one row.
-    Position,
-    /// pgrelay's own bookkeeping.
-    Other,
-}
-
-impl Operation {
-    /// Whether an answer that is no error may be a surprise all the same.
-    fn may_surprise(self) -> bool {
-        !matches!(self, Operation::Truncate | Operation::Role | Operation::Other)
-    }
-}
-
 type Answer = Pin<Box<dyn Future<Output = std::result::Result<u64, tokio_postgres::Error>> + Send>>;
 
 struct InFlight {
@@ -159,38 +66,13 @@ struct InFlight {
     how: How,
 }
 
-/// What an answer is worth.
-#[derive(Debug, Clone, Copy, Default)]
-struct How {
-    /// The server fails where it is a surprise.
-    tested: bool,
-    /// It was looked at what the change meets: what is in its way all the same came in between.
-    looked: bool,
-}
-
-/// Parameters of what moves the task's position, before those that mark the transaction.
-const MOVED: usize = 4;
-
-/// What moves the task's one position.
-#[derive(Debug, Clone, Copy)]
-pub struct Move {
-    /// From here; none where that is not known.
-    pub from: Option<Lsn>,
-    /// To here.
-    pub to: Lsn,
-    /// What the other side had seen there.
-    pub seen: Horizon,
-    /// What the transaction is marked with.
-    pub told: Lsn,
-    /// Of the last source transaction in it, in microseconds since 2000.
-    pub commit_ts: i64,
-}
-
 /// The apply session.
 pub struct Session {
     client: Arc<Client>,
     /// Marks a transaction; none where the role may not use origins.
     setup: Option<Statement>,
+    /// The opposite direction reads what is written.
+    goes_back: bool,
     /// Moves the task's one position, and marks the transaction.
     moving: Option<Statement>,
     /// A transaction is to be opened before anything else is sent.
@@ -217,10 +99,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and becomes the only session that applies the task's changes.
+    /// Connects and becomes the only session that applies the task's changes. `goes_back`: the opposite direction reads what it writes.
     ///
     /// Errors: `Contention` while another session, perhaps one whose client is gone, is that.
-    pub async fn open(peer: &Endpoint, origin: &str) -> Result<Session> {
+    pub async fn open(peer: &Endpoint, origin: &str, goes_back: bool) -> Result<Session> {
         let name = format!("{origin} apply");
         // Set by name too, since a connection string may name another: an applier that comes later ends this session by it.
         let settings: Vec<(&str, &str)> = SETTINGS.into_iter().chain([("application_name", name.as_str())]).collect();
@@ -237,6 +119,7 @@ impl Session {
         Ok(Session {
             client: Arc::new(client),
             setup,
+            goes_back,
             moving: None,
             begins: false,
             wholes: VecDeque::new(),
@@ -336,6 +219,11 @@ impl Session {
         self.fire_deferred(table).await?;
         self.role = role.cloned();
         self.run(sql, Operation::Role, table).await
+    }
+
+    /// Whether it has no other role than its own.
+    pub fn acts_as_itself(&self) -> bool {
+        self.role.is_none()
     }
 
     /// As `act_as`, for changes of a table: with its owner's rights where that can be.
@@ -442,201 +330,15 @@ impl Session {
         set.map_err(|e| server_error(e, "set up the apply session"))
     }
 
-    /// Marks the transaction and commits it.
-    ///
-    /// When this returns an error the transaction may or may not have been committed; the position on the peer tells.
-    pub async fn commit(&mut self, end: Lsn, commit_ts: i64) -> Result<()> {
-        self.mark(end, commit_ts).await?;
-        self.end().await
-    }
-
-    /// As `commit`, and moves the task's one position with it. `key` is the task's on the peer.
-    ///
-    /// Errors: `PositionLost` when the peer does not have that any more.
-    pub async fn commit_and_move(&mut self, key: &str, to: Move) -> Result<()> {
-        let statement = match &self.moving {
-            Some(statement) => statement.clone(),
-            None => {
-                let sql = self.with_move(key, vec![], 0);
-                let statement = self.prepare(&sql, &task_row()).await?;
-                self.moving.insert(statement).clone()
-            }
-        };
-        let values = self.values_of_move(to);
-        self.send(statement, values, Operation::Position, &task_row(), How { tested: true, looked: false }).await?;
-        self.end().await
-    }
-
-    /// One statement that does all of these and moves the task's position, or nothing of it; the latter behind so many parameters.
-    pub fn with_move(&self, key: &str, mut parts: Vec<String>, before: usize) -> String {
-        parts.push(standing::move_task(key, before));
-        let mark = self.setup.is_some().then(|| standing::mark(before + MOVED));
-        all_or_nothing(&parts, mark.as_deref())
-    }
-
-    fn values_of_move(&self, to: Move) -> Vec<Value> {
-        let seen = (to.seen != Horizon::default()).then_some(to.seen);
-        let mut values = vec![
-            Value::Lsn(to.to),
-            seen.map_or(Value::Text(None), |seen| Value::Lsn(seen.position)),
-            seen.map_or(Value::Text(None), |seen| Value::Int(seen.commit)),
-            to.from.map_or(Value::Text(None), Value::Lsn),
-        ];
-        if self.setup.is_some() {
-            values.extend([Value::Lsn(to.told), Value::Time(to.commit_ts)]);
-        }
-        values
-    }
-
     /// Whether changes of a table take other rights than the session has now, or leave something for the end of the transaction.
     pub fn changes_role(&self, peer: &PeerTable) -> bool {
         let role = peer.acts_as.as_ref().filter(|role| ***role != *self.own_role);
         role != self.role.as_ref() || !peer.deferred.is_empty()
     }
 
-    /// Whether a transaction is begun and nothing has been sent of it.
-    pub fn is_untouched(&self) -> bool {
-        self.begins && self.in_flight.is_empty()
-    }
-
-    /// Instead of the transaction that has been begun, and of which nothing has been sent: a statement made `with_move`, by itself. It
-    /// goes out without the answers to those before it, whose position it starts from.
-    pub async fn send_whole(&mut self, statement: Statement, mut values: Vec<Value>, to: Move) {
-        values.extend(self.values_of_move(to));
-        self.begins = false;
-        self.is_over();
-        let client = self.client.clone();
-        let mut answer: Answer = Box::pin(async move { client.execute_raw(&statement, values).await });
-        // The first poll is what sends the request.
-        let answer = match (&mut answer).now_or_never() {
-            Some(answered) => Box::pin(async { answered }),
-            None => answer,
-        };
-        self.wholes.push_back(answer);
-        // The connection is worked on by the same thread.
-        yield_now().await;
-        crash::at(Point::WholeSent);
-    }
-
-    /// How many of them are not answered.
-    pub fn wholes(&self) -> usize {
-        self.wholes.len()
-    }
-
-    /// Waits for the first answer to one of them. Cancel-safe.
-    ///
-    /// Errors: what the server says; it has done nothing of it, nor of those sent after it. From then on nothing more is sent before
-    /// `forget_wholes`.
-    pub async fn next_whole(&mut self) -> Result<()> {
-        let Some(answer) = self.wholes.front_mut() else { return Ok(()) };
-        let answered = answer.await;
-        self.wholes.pop_front();
-        match answered {
-            Ok(_) => {
-                self.arrived += 1;
-                Ok(())
-            }
-            Err(e) => {
-                self.failed = true;
-                Err(refused_whole(e))
-            }
-        }
-    }
-
-    /// How many have been committed since the last call.
-    pub fn take_arrived(&mut self) -> usize {
-        std::mem::take(&mut self.arrived)
-    }
-
-    /// Waits for all their answers.
-    pub async fn settle_wholes(&mut self) -> Result<()> {
-        if self.failed {
-            return Err(failed_whole());
-        }
-        while !self.wholes.is_empty() {
-            self.next_whole().await?;
-        }
-        Ok(())
-    }
-
-    /// Whether one has failed.
-    pub fn has_failed_whole(&self) -> bool {
-        self.failed
-    }
-
-    /// After a failure, and `abandon`: what failed is known to be read again.
-    pub fn forget_wholes(&mut self) {
-        self.failed = false;
-    }
-
-    async fn end(&mut self) -> Result<()> {
-        if !self.tested {
-            self.settle().await?;
-        }
-        debug_assert!(!self.begins, "a transaction ends in which nothing was sent");
-        let client = self.client.clone();
-        let mut commit = std::pin::pin!(async move { client.batch_execute("COMMIT").await });
-        let committed = match commit.as_mut().now_or_never() {
-            Some(committed) => committed,
-            None => {
-                crash::gone_out(Point::CommitSent).await;
-                // Answers are read in their order: the connection waits for whoever has one to come. Whatever has failed before COMMIT, that
-                // was a rollback.
-                let settled = self.settle().await;
-                let committed = commit.await;
-                settled?;
-                committed
-            }
-        };
-        self.is_over();
-        committed.map_err(|e| server_error(e, "commit on the peer"))
-    }
-
     fn is_over(&mut self) {
         self.role = None;
         self.deferred.clear();
-    }
-
-    /// As `commit`, but the transaction is prepared under a name of the server.
-    pub async fn prepare_as(&mut self, name: &str, end: Lsn, prepared_ts: i64) -> Result<()> {
-        self.mark_and_settle(end, prepared_ts).await?;
-        let sql = format!("PREPARE TRANSACTION {}", quote_literal(name));
-        let prepared = crash::sent(Point::PrepareSent, self.client.batch_execute(&sql)).await;
-        prepared.map_err(|e| {
-            let error = server_error(e, "prepare a transaction on the peer").object(name);
-            let hint = "The peer needs as many max_prepared_transactions as the source has, and room for them. Raise it there and restart the server.";
-            // out_of_memory, object_not_in_prerequisite_state: what PostgreSQL says when there is no room, or none at all.
-            if ["53200", "55000"].contains(&error.sqlstate()) { error.hint(hint) } else { error }
-        })
-    }
-
-    /// Ends a prepared transaction; none is open.
-    pub async fn end_prepared(&mut self, name: &str, commits: bool, end: Lsn, ended_ts: i64) -> Result<()> {
-        self.mark_and_settle(end, ended_ts).await?;
-        let sql = format!("{} PREPARED {}", if commits { "COMMIT" } else { "ROLLBACK" }, quote_literal(name));
-        let ended = crash::sent(Point::EndOfPreparedSent, self.client.batch_execute(&sql)).await;
-        ended.map_err(|e| server_error(e, "end a prepared transaction on the peer").object(name))
-    }
-
-    /// Marks the transaction as the task's.
-    async fn mark(&mut self, end: Lsn, commit_ts: i64) -> Result<()> {
-        let Some(statement) = self.setup.clone() else { return Ok(()) };
-        self.send(
-            statement,
-            vec![Value::Lsn(end), Value::Time(commit_ts)],
-            Operation::Position,
-            &task_row(),
-            How { tested: true, looked: false },
-        )
-        .await
-    }
-
-    /// Likewise, and waits for every answer.
-    async fn mark_and_settle(&mut self, end: Lsn, commit_ts: i64) -> Result<()> {
-        self.mark(end, commit_ts).await?;
-        self.settle().await?;
-        self.is_over();
-        Ok(())
     }
 
     /// Rolls back whatever is under way; the session can be used again.
@@ -706,107 +408,4 @@ impl Session {
         }
         Ok(())
     }
-
-    fn check(
-        &mut self,
-        result: std::result::Result<u64, tokio_postgres::Error>,
-        operation: Operation,
-        table: &TableName,
-        how: How,
-    ) -> Result<()> {
-        let checked = self.check_rows(result, operation, table, how.tested);
-        checked.map_err(|mut error| {
-            if how.looked && error.kind == Kind::Conflict {
-                error.kind = Kind::Contention;
-            }
-            error
-        })
-    }
-
-    fn check_rows(
-        &mut self,
-        result: std::result::Result<u64, tokio_postgres::Error>,
-        operation: Operation,
-        table: &TableName,
-        tested: bool,
-    ) -> Result<()> {
-        let rows = match result {
-            Err(e) if tested && e.as_db_error().is_some_and(|e| is_not_one_row(e.message())) => 0,
-            result => result.map_err(|e| refused(e, operation, table))?,
-        };
-        match (operation, rows) {
-            (Operation::Delete | Operation::Look { update: false }, 0) => return Err(missing("a delete", table)),
-            (Operation::Look { update: true }, 0) => return Err(missing("an update", table)),
-            (Operation::Watched, 0) => self.suppressed += 1,
-            (Operation::Many(expected), rows) if expected == rows => {}
-            (Operation::Many(expected), rows) => {
-                return Err(Error::new(Kind::Conflict, format!("{expected} rows of table \"{table}\" were to change and {rows} did"))
-                    .object(table.to_string()));
-            }
-            (Operation::Truncate | Operation::Role | Operation::Look { .. } | Operation::Other, _) | (Operation::Upsert, 0) | (_, 1) => {}
-            (Operation::Update, 0) => return Err(missing("an update", table)),
-            (Operation::Position, 0) => return Err(standing::position_gone()),
-            (_, n) => {
-                return Err(Error::new(Kind::Internal, format!("a change of one row of table \"{table}\" touched {n} rows"))
-                    .object(table.to_string()));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn refused(error: tokio_postgres::Error, operation: Operation, table: &TableName) -> Error {
-    let forbidden = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
-    let collides = matches!(error.code(), Some(code) if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::EXCLUSION_VIOLATION);
-    let word = match operation {
-        Operation::Insert => "an insert",
-        Operation::Update | Operation::Upsert => "an update",
-        Operation::Delete => "a delete",
-        Operation::Truncate => "a truncate",
-        Operation::Look { .. } | Operation::Watched => "a change",
-        Operation::Many(_) => "changes",
-        Operation::Role => "the owner's role",
-        Operation::Position | Operation::Other => "the position",
-    };
-    let constraint = error.as_db_error().and_then(|e| e.constraint().map(str::to_owned));
-    let mut error = server_error(error, &format!("apply {word} to table \"{table}\"")).object(table.to_string());
-    if forbidden {
-        error.hint = Some(
-            "What belongs to a table runs with the rights of the table's owner, where the applier may take his role. \
-             Give him the right on the peer, then call pgrelay.resume_task()."
-                .to_owned(),
-        );
-    }
-    if collides {
-        error.kind = Kind::Conflict;
-        error.message = format!("{word} collides with a row that table \"{table}\" of the peer holds");
-        error.detail = constraint.map(|c| format!("The constraint or index is \"{c}\"."));
-        error.hint = Some(
-            "Remove or mend the row on the peer, then call pgrelay.resume_task(). Nothing but pgrelay should write to the peer's tables."
-                .to_owned(),
-        );
-    }
-    error
-}
-
-/// Whatever the server has against it, change by change it says what: only what has to do with others is told as it is.
-fn refused_whole(error: tokio_postgres::Error) -> Error {
-    if error.as_db_error().is_some_and(|e| is_not_one_row(e.message())) {
-        return Error::new(Kind::Conflict, "a change of one row met none");
-    }
-    let mut error = server_error(error, "apply a transaction");
-    if !matches!(error.kind, Kind::Connection | Kind::Contention | Kind::InsufficientResources | Kind::Internal | Kind::Protocol) {
-        error.kind = Kind::Conflict;
-    }
-    error
-}
-
-fn failed_whole() -> Error {
-    Error::new(Kind::Conflict, "a transaction before this one was not applied")
-}
-
-fn missing(what: &str, table: &TableName) -> Error {
-    Error::new(Kind::Conflict, format!("{what} met no row in table \"{table}\" of the peer"))
-        .object(table.to_string())
-        .hint("Put the row back on the peer, then call pgrelay.resume_task(). Nothing but pgrelay should write to the peer's tables.")
 }

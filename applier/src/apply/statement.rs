@@ -58,18 +58,18 @@ fn one_row_in_each(parts: &[String]) -> String {
     format!("(CASE WHEN {} THEN '1' ELSE '{NOT_ONE_ROW}' END)::pg_catalog.int4", counts.collect::<Vec<_>>().join(" AND "))
 }
 
-/// As one statement of which nothing stays unless each of these is of one row. `last` is what it returns beside.
-pub fn all_or_nothing(parts: &[String], last: Option<&str>) -> String {
+/// As one statement of which nothing stays unless each of these is of one row. `also` is what it does beside.
+pub fn all_or_nothing(parts: &[String], also: &[String]) -> String {
     let names: Vec<String> = (1..=parts.len()).map(|n| format!("part_{n}")).collect();
     let with = list(names.iter().zip(parts).map(|(name, part)| format!("{name} AS ({part} RETURNING true)")));
-    let last = last.map_or(String::new(), |last| format!(", {last}"));
-    format!("WITH {with} SELECT {}{last}", one_row_in_each(&names))
+    let all: Vec<String> = std::iter::once(one_row_in_each(&names)).chain(also.iter().cloned()).collect();
+    format!("WITH {with} SELECT {}", all.join(", "))
 }
 
 impl Built {
     /// The same change, which fails on the server unless it is of exactly one row.
     pub fn tested(self) -> Built {
-        Built { sql: all_or_nothing(&[self.sql], None), ..self }
+        Built { sql: all_or_nothing(&[self.sql], &[]), ..self }
     }
 }
 

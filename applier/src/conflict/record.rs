@@ -19,10 +19,7 @@ use crate::{
         relation::Target,
         session::{Operation, Session, Value},
     },
-    pg::{
-        pgoutput::{Column, Tuple},
-        server_error,
-    },
+    pg::{pgoutput::Column, server_error},
 };
 
 /// What was met and what was done.
@@ -56,53 +53,61 @@ pub(super) struct Content<'a> {
     pub result: Option<String>,
 }
 
-/// Images of a table's rows as `jsonb`, by the columns that are known.
+/// Of which rows there are images: the key, the old row, the new row; of each the columns that it tells.
+type Known = [Option<Vec<usize>>; 3];
+
+/// Images of a table's rows as `jsonb`, by what is known of them.
 #[derive(Default)]
 pub struct Images {
-    prepared: HashMap<Vec<usize>, Statement>,
+    prepared: HashMap<Known, Statement>,
 }
 
 impl Images {
-    /// How the image of those columns that a row tells is asked for.
-    async fn asking(
-        &mut self,
-        peer: &Client,
-        target: &Target,
-        incoming: Incoming<'_>,
-        row: Option<Tuple<'_>>,
-        key_only: bool,
-    ) -> Result<Option<(Statement, Vec<Value>)>> {
-        let Some(row) = row else { return Ok(None) };
-        let (mut columns, mut values) = (vec![], vec![]);
-        for (n, column) in row.columns().enumerate().filter(|(n, _)| !key_only || target.relation.columns[*n].is_key) {
-            match column {
-                Column::Null => values.push(Value::Text(None)),
-                Column::Text(text) => values.push(Value::Text(Some(incoming.payload.slice_ref(text)))),
-                _ => continue,
+    /// How the images of a change's key, old and new row are asked for, in one statement.
+    async fn asking(&mut self, peer: &Client, target: &Target, incoming: Incoming<'_>) -> Result<Asking> {
+        let (mut known, mut values): (Known, Vec<Value>) = Default::default();
+        let of_old = !target.tells_whole_rows();
+        let rows = [(incoming.old.or(incoming.new), true), (incoming.old, of_old), (incoming.new, false)];
+        for (known, (row, key_only)) in known.iter_mut().zip(rows) {
+            let Some(row) = row else { continue };
+            let columns = known.insert(vec![]);
+            for (n, column) in row.columns().enumerate().filter(|(n, _)| !key_only || target.relation.columns[*n].is_key) {
+                match column {
+                    Column::Null => values.push(Value::Text(None)),
+                    Column::Text(text) => values.push(Value::Text(Some(incoming.payload.slice_ref(text)))),
+                    _ => continue,
+                }
+                columns.push(n);
             }
-            columns.push(n);
         }
-        if !self.prepared.contains_key(&columns) {
-            let list = columns
-                .iter()
-                .enumerate()
-                .map(|(at, &n)| format!("${}::{} AS {}", at + 1, target.type_of(n), quote_ident(&target.relation.columns[n].name)));
-            let list: Vec<String> = list.collect();
-            let sql = format!(
-                "SELECT pg_catalog.to_jsonb(\"pgrelay row\".*)::pg_catalog.text FROM (SELECT {}) AS \"pgrelay row\"",
-                list.join(", ")
-            );
-            self.prepared.insert(columns.clone(), peer.prepare(&sql).await.map_err(|e| failed(e, &target.relation.table))?);
+        if !self.prepared.contains_key(&known) {
+            let prepared = peer.prepare(&images(target, &known)).await.map_err(|e| failed(e, &target.relation.table))?;
+            self.prepared.insert(known.clone(), prepared);
         }
-        Ok(Some((self.prepared[&columns].clone(), values)))
+        Ok((self.prepared[&known].clone(), values))
     }
 }
 
-async fn image(peer: &Client, table: &TableName, asking: Option<(Statement, Vec<Value>)>) -> Result<Option<String>> {
+/// NULL for a row that there is not.
+fn images(target: &Target, known: &Known) -> String {
+    let mut before = 0;
+    let image = |columns: &Option<Vec<usize>>| {
+        let Some(columns) = columns else { return "NULL::pg_catalog.text".to_owned() };
+        let column = |(at, n): (usize, &usize)| {
+            format!("${}::{} AS {}", before + at + 1, target.type_of(*n), quote_ident(&target.relation.columns[*n].name))
+        };
+        let list: Vec<String> = columns.iter().enumerate().map(column).collect();
+        before += columns.len();
+        format!("(SELECT pg_catalog.to_jsonb(\"pgrelay row\".*)::pg_catalog.text FROM (SELECT {}) AS \"pgrelay row\")", list.join(", "))
+    };
+    format!("SELECT {}", known.iter().map(image).collect::<Vec<_>>().join(", "))
+}
+
+async fn images_of(peer: &Client, table: &TableName, (statement, values): Asking) -> Result<[Option<String>; 3]> {
     use futures_util::TryStreamExt;
-    let Some((statement, values)) = asking else { return Ok(None) };
     let rows = async { peer.query_raw(&statement, values).await?.try_collect::<Vec<Row>>().await };
-    Ok(rows.await.map_err(|e| failed(e, table))?.first().map(|row| row.get(0)))
+    let rows = rows.await.map_err(|e| failed(e, table))?;
+    Ok(std::array::from_fn(|n| rows.first().and_then(|row| row.get(n))))
 }
 
 fn failed(error: tokio_postgres::Error, table: &TableName) -> Error {
@@ -119,9 +124,7 @@ pub async fn make(
     conflict: &Conflict,
     (look, result): (&Look, Option<Asking>),
 ) -> Result<Record> {
-    let old = images.asking(peer, target, incoming, incoming.old, !target.tells_whole_rows()).await?;
-    let new = images.asking(peer, target, incoming, incoming.new, false).await?;
-    let key = images.asking(peer, target, incoming, incoming.old.or(incoming.new), true).await?;
+    let asking = images.asking(peer, target, incoming).await?;
     let (table, operation) = (&*target.relation.table, incoming.operation.as_str());
     // In one round trip.
     let became = async {
@@ -130,7 +133,7 @@ pub async fn make(
             None => Ok(None),
         }
     };
-    let (result, old, new, key) = tokio::try_join!(became, image(peer, table, old), image(peer, table, new), image(peer, table, key))?;
+    let (result, [key, old, new]) = tokio::try_join!(became, images_of(peer, table, asking))?;
     let (of, number) = (incoming.origin, incoming.number);
     Ok(Record::new(Content { to, table, operation, conflict, of, number, key, old, new, result }))
 }

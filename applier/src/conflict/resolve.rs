@@ -184,20 +184,27 @@ impl Resolver {
     pub async fn apply(&mut self, session: &mut Session, target: &mut Target, rules: &Rules, incoming: Incoming<'_>) -> Result<Outcome> {
         let table = target.relation.table.clone();
         self.prepare(session, target).await?;
-        let (mut row, mut colliding) = self.meet(session, target, incoming).await?;
-        let mut met_others = false;
-        for met in row.iter_mut().chain(&mut colliding) {
-            met_others |= self.judge(met);
-        }
         let change =
             Change { operation: incoming.operation, table: &table, direction: self.direction, committed: incoming.origin.committed };
         let is_by_key = self.sight.is_two_way() && remembers(rules, change);
         let moves = is_by_key && target.changes_key(incoming.old, incoming.new);
-        let new = match incoming.new {
-            Some(new) if is_by_key && (row.is_none() || moves) => self.gone(session, target, incoming, new).await?,
-            _ => None,
+        let nothing = if is_by_key { self.meet_nothing(session, target, incoming).await? } else { None };
+        let (mut row, mut colliding, new) = match nothing {
+            Some(new) => (None, vec![], new),
+            None => {
+                let (row, colliding) = self.meet(session, target, incoming).await?;
+                let new = match incoming.new {
+                    Some(new) if is_by_key && (row.is_none() || moves) => self.gone(session, target, incoming, new).await?,
+                    _ => None,
+                };
+                (row, colliding, new)
+            }
         };
         let gone = Deletions { new, is_known: is_by_key };
+        let mut met_others = false;
+        for met in row.iter_mut().chain(&mut colliding) {
+            met_others |= self.judge(met);
+        }
         let met = Seen { row, colliding, gone };
         let decision = met.decide(rules, change);
         if let (true, Some(row), Action::Skip) = (moves, &met.row, decision.action) {
@@ -217,6 +224,23 @@ impl Resolver {
             return Ok(Outcome { applied: gone.applied || come.applied, conflict: come.conflict.or(gone.conflict), met_others });
         }
         Ok(Outcome { met_others, ..self.conclude(session, target, rules, incoming, &met).await? })
+    }
+
+    /// Of an insert that collides with nothing the last deletion of a row with its key, in one round trip; none where it is to be looked
+    /// at what it meets.
+    async fn meet_nothing(&mut self, session: &mut Session, target: &Target, incoming: Incoming<'_>) -> Result<Option<Option<MetRow>>> {
+        let is_insert = incoming.operation == Operation::Insert;
+        // pgrelay's own table is no business of the table's owner.
+        let Some(new) = incoming.new.filter(|_| is_insert && session.acts_as_itself()) else { return Ok(None) };
+        self.prepare_memory(session, target).await?;
+        let table = self.table(target)?;
+        let Some(Some(memory)) = &table.memory else { return Ok(None) };
+        let (client, seen, values) = (session.shared(), self.sight.seen().position, values_of(incoming, new));
+        let both = async {
+            tokio::try_join!(self.candidates(&client, target, incoming), memory.of(&client, &target.relation.table, &values, seen))
+        };
+        let (found, gone) = session.ask(both).await?;
+        Ok(found.is_empty().then_some(gone))
     }
 
     /// The row that the change is about, and those that its new row collides with, in one round trip where nothing collides.
@@ -389,26 +413,31 @@ impl Resolver {
     async fn gone(&mut self, session: &mut Session, target: &mut Target, incoming: Incoming<'_>, new: Tuple<'_>) -> Result<Option<MetRow>> {
         // pgrelay's own table is no business of the table's owner.
         session.act_as(None, &target.relation.table).await?;
+        self.prepare_memory(session, target).await?;
         session.settle().await?;
         let last = self.last_deletion(session, target, incoming, new).await?;
         session.act_for(target.peer(), &target.relation.table).await?;
         Ok(last)
     }
 
+    async fn prepare_memory(&mut self, session: &mut Session, target: &Target) -> Result<()> {
+        if self.table(target)?.memory.is_none() {
+            session.settle().await?;
+            let memory = Memory::new(session.client(), &self.origin, target).await?;
+            self.tables.get_mut(&target.relation.oid).ok_or_else(not_prepared)?.memory = Some(memory);
+        }
+        Ok(())
+    }
+
     async fn last_deletion(
-        &mut self,
+        &self,
         session: &mut Session,
         target: &Target,
         incoming: Incoming<'_>,
         row: Tuple<'_>,
     ) -> Result<Option<MetRow>> {
-        let (origin, seen) = (&self.origin, self.sight.seen().position);
-        let table = self.tables.get_mut(&target.relation.oid).ok_or_else(not_prepared)?;
-        let memory = match &table.memory {
-            Some(memory) => memory,
-            None => table.memory.insert(Memory::new(session.client(), origin, target).await?),
-        };
-        let Some(memory) = memory else { return Ok(None) };
+        let seen = self.sight.seen().position;
+        let Some(Some(memory)) = &self.table(target)?.memory else { return Ok(None) };
         memory.of(session.client(), &target.relation.table, &values_of(incoming, row), seen).await
     }
 

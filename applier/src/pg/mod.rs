@@ -19,4 +19,4 @@ mod wire;
 
 pub use endpoint::Endpoint;
 pub use error::server_error;
-pub use session::{EMPTY_MESSAGE, connect, connect_listening};
+pub use session::{EMPTY_MESSAGE, MESSAGE, connect, connect_listening};

@@ -15,8 +15,17 @@ use super::endpoint::{Address, ChannelBinding, Endpoint, Target};
 use super::error::server_error;
 use super::tls;
 
-/// Something for a transaction to write where it writes nothing else. Its result is its position, as text.
-pub const EMPTY_MESSAGE: &str = "SELECT pg_catalog.pg_logical_emit_message(true, 'pgrelay', ''::pg_catalog.text)::pg_catalog.text";
+macro_rules! message {
+    () => {
+        "pg_catalog.pg_logical_emit_message(true, 'pgrelay', ''::pg_catalog.text)::pg_catalog.text"
+    };
+}
+
+/// Something for a transaction to write where it writes nothing else: an expression, whose value is its position as text.
+pub const MESSAGE: &str = message!();
+
+/// The same as a statement.
+pub const EMPTY_MESSAGE: &str = concat!("SELECT ", message!());
 
 /// Name, value and reason of every setting that each session of pgrelay has.
 pub const PINNED: &[(&str, &str, &str)] = &[

@@ -2,7 +2,8 @@
 //! old ones on both sides.
 //!
 //! Added here first, then marked there: after a crash in between they come again, and are known by their ids. What is not marked is never
-//! removed. The marks, and not a place among the records, tell what has still to come: records are not committed in their order.
+//! removed. The marks, and not a place among the records, tell what has still to come: records are not committed in their order. Most are,
+//! so it is looked behind the last one that was carried, and at all of them now and then.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -18,6 +19,9 @@ use crate::{
 
 /// How often it is looked.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// How often it is looked at all of them.
+const LOOK_AT_ALL: Duration = Duration::from_secs(10);
 
 /// How often old records are removed.
 const FORGET: Duration = Duration::from_secs(60);
@@ -66,6 +70,9 @@ pub async fn carry_rest(c: &Context) {
 struct Session {
     peer: Client,
     tracks_commits: bool,
+    /// The ordinal of the last record that was carried, since it was looked at all of them.
+    last: i64,
+    looked: Instant,
     forgotten: Option<Instant>,
     told: bool,
 }
@@ -75,7 +82,10 @@ async fn go_on(c: &Context, session: &mut Option<Session>) -> Result<()> {
         Some(session) => session,
         None => session.insert(open(c).await?),
     };
-    carry(c, &session.peer).await?;
+    if session.looked.elapsed() >= LOOK_AT_ALL {
+        (session.last, session.looked) = (0, Instant::now());
+    }
+    carry_behind(c, &session.peer, &mut session.last).await?;
     if session.forgotten.is_none_or(|at| at.elapsed() >= FORGET) {
         forget(c, &session.peer).await?;
         session.forgotten = Some(Instant::now());
@@ -87,7 +97,7 @@ async fn open(c: &Context) -> Result<Session> {
     let peer = c.peer_plain("conflicts").await?;
     let row = peer.query_one("SELECT pg_catalog.current_setting('track_commit_timestamp')::boolean", &[]).await;
     let tracks_commits = row.map_err(|e| server_error(e, "look at the settings of the peer"))?.get(0);
-    Ok(Session { peer, tracks_commits, forgotten: None, told: false })
+    Ok(Session { peer, tracks_commits, last: 0, looked: Instant::now(), forgotten: None, told: false })
 }
 
 /// Tells what a policy needs that was set after the precheck, once.
@@ -112,19 +122,24 @@ async fn tell_lack(c: &Context, session: &mut Session) -> Result<()> {
 
 /// Carries every record that has not come yet.
 pub async fn carry(c: &Context, peer: &Client) -> Result<()> {
+    carry_behind(c, peer, &mut 0).await
+}
+
+/// Likewise those behind this ordinal, which becomes that of the last one.
+async fn carry_behind(c: &Context, peer: &Client, last: &mut i64) -> Result<()> {
     let failed = |e| server_error(e, "carry records of conflicts from the peer");
     let there = "SELECT pg_catalog.to_regclass('pgrelay_peer.conflict') IS NOT NULL";
     if !peer.query_one(there, &[]).await.map_err(failed)?.get::<_, bool>(0) {
         return Ok(());
     }
     loop {
-        let row = peer.query_one(include_str!("../../../sql/peer/conflicts_to_carry.sql"), &[&c.names.origin]).await.map_err(failed)?;
+        let row =
+            peer.query_one(include_str!("../../../sql/peer/conflicts_to_carry.sql"), &[&c.names.origin, last]).await.map_err(failed)?;
         let (ids, records): (Vec<String>, String) = (row.get("ids"), row.get("records"));
-        if ids.is_empty() {
-            return Ok(());
-        }
+        let Some(behind) = row.get("last") else { return Ok(()) };
         c.store.add_conflicts(c.row.id, &records).await?;
         peer.execute(include_str!("../../../sql/peer/mark_carried.sql"), &[&ids]).await.map_err(failed)?;
+        *last = behind;
     }
 }
 

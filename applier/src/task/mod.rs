@@ -56,7 +56,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// A new value of `rows` ends what is under way, one of `live` does not: the parts look at them.
 pub async fn serve(base: Base, pair: Arc<Pair>, mut rows: channel::Receiver<TaskRow>, live: Live) -> Result<()> {
     // The limits hold from one command to the next, too.
-    let throttle = Arc::new(Throttle::new(live.options.clone()));
+    let throttle = Arc::new(Throttle::new(live.options.clone(), rows.borrow().direction));
     loop {
         let row = rows.borrow_and_update().clone();
         let last = row.desired == Desired::Drop || (row.direction == Direction::Reverse && row.desired == Desired::Stop);

@@ -26,15 +26,22 @@ pub async fn published_forward(c: &Context) -> Result<Vec<Published>> {
     published.ok_or_else(|| slot::lost(&names))
 }
 
-/// Publishes those of the forward direction's tables that are there, for what that direction carries. A table whose rows are told apart by
+/// Publishes those of the forward direction's tables that are there and that the option `reverse` leaves to this one, for what that
+/// direction carries. A table whose rows are told apart by
 /// all of their values over there must send them whole from here too.
 pub async fn publish(c: &Context, source: &Client, peer: &Client, tables: &[Published]) -> Result<()> {
     let here = publication::source_tables(source).await?;
     let there = publication::source_tables(peer).await?;
     let whole: HashMap<&TableName, bool> = there.iter().map(|t| (&t.table, t.identity == "f")).collect();
     let wanted: HashMap<&TableName, bool> = tables.iter().map(|p| (&p.table, p.insert_only)).collect();
+    let of_oid: HashMap<u32, &TableName> = here.iter().map(|t| (t.oid, &t.table)).collect();
+    let options = c.options();
+    let carried = |t: &SourceTable| {
+        let parents = t.ancestors.iter().filter_map(|oid| of_oid.get(oid)).map(|t| (t.schema.as_str(), t.name.as_str()));
+        options.reverse.carries((&t.table.schema, &t.table.name), parents)
+    };
     let found: Vec<(&SourceTable, bool)> =
-        here.iter().filter(|t| t.publishable && !t.partitioned).filter_map(|t| Some((t, *wanted.get(&t.table)?))).collect();
+        here.iter().filter(|t| t.publishable && !t.partitioned && carried(t)).filter_map(|t| Some((t, *wanted.get(&t.table)?))).collect();
     let marks = Marks::on_peer(&c.row.forward_names().origin);
     for (table, insert_only) in &found {
         if !insert_only && table.identity != "f" && whole.get(&table.table) == Some(&true) {

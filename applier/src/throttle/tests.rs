@@ -24,7 +24,7 @@ struct Run {
 impl Run {
     fn start(options: Options, workers: usize, mut piece: impl FnMut(usize) -> Box<dyn FnMut() -> u64 + Send>) -> Run {
         let (tell, hear) = watch::channel(options);
-        let throttle = Arc::new(Throttle::new(hear));
+        let throttle = Arc::new(Throttle::new(hear, Direction::Forward));
         let mut run = Run { tell, throttle, passed: Arc::default(), workers: Default::default(), begun: Instant::now() };
         for number in 0..workers {
             let (throttle, passed, mut piece) = (run.throttle.clone(), run.passed.clone(), piece(number));
@@ -103,7 +103,7 @@ async fn pieces_of_more_than_a_second_never_make_a_window_too_full() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_saved_up_while_nobody_asks() {
     let (_tell, hear) = watch::channel(bytes_per_s(1000.0));
-    let throttle = Throttle::new(hear);
+    let throttle = Throttle::new(hear, Direction::Forward);
     throttle.copied(1, 100).await;
     pass(3600.0).await;
     let begun = Instant::now();
@@ -179,7 +179,7 @@ async fn a_change_of_something_else_gives_nothing_away() {
 #[tokio::test(start_paused = true)]
 async fn who_goes_away_while_he_waits_costs_nothing() {
     let (_tell, hear) = watch::channel(bytes_per_s(1000.0));
-    let throttle = Throttle::new(hear);
+    let throttle = Throttle::new(hear, Direction::Forward);
     assert!(tokio::time::timeout(Duration::from_secs(1), throttle.copied(1, 1_000_000)).await.is_err());
     let begun = Instant::now();
     throttle.copied(1, 500).await;
@@ -190,7 +190,7 @@ async fn who_goes_away_while_he_waits_costs_nothing() {
 #[tokio::test(start_paused = true)]
 async fn the_time_of_waiting_is_known_while_it_lasts() {
     let (tell, hear) = watch::channel(bytes_per_s(1000.0));
-    let throttle = Arc::new(Throttle::new(hear));
+    let throttle = Arc::new(Throttle::new(hear, Direction::Forward));
     let waiting = throttle.clone();
     let piece = tokio::spawn(async move { waiting.copied(1, 60_000).await });
     pass(3.0).await;
@@ -207,7 +207,7 @@ async fn the_time_of_waiting_is_known_while_it_lasts() {
 fn a_piece_is_what_the_limits_give_in_a_tenth_of_a_second() {
     let piece = |limits, row| {
         let (_tell, hear) = watch::channel(options(limits));
-        Throttle::new(hear).copy_piece(65536, row)
+        Throttle::new(hear, Direction::Forward).copy_piece(65536, row)
     };
     let none = Limits::default();
     assert_eq!(piece(none, 10.0), 65536);

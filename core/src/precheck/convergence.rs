@@ -44,7 +44,7 @@ pub(super) fn tables(facts: &Facts, out: &mut Vec<Finding>) {
         return;
     }
     let before = out.len();
-    for table in facts.source.tables.iter().filter(|t| t.kind != 'f') {
+    for table in facts.source.tables.iter().filter(|t| t.kind != 'f' && t.is_carried_by(&facts.options.reverse)) {
         let risks = risks(table);
         if !risks.is_empty() {
             let message = format!("what both sides write at the same time may end otherwise than by the row's key: {}", risks.join("; "));

@@ -6,7 +6,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 
-use crate::{conflict::Rules, name::TableName, plan::Plan, task::Options};
+use crate::{
+    conflict::Rules,
+    name::TableName,
+    plan::Plan,
+    task::{Options, Reverse},
+};
 
 /// Everything a precheck knows.
 #[derive(Debug, Clone)]
@@ -260,6 +265,15 @@ pub struct TableFacts {
     pub replica_triggers: Vec<ReplicaTrigger>,
     /// What makes rows meet otherwise than by the key: other keys, deferrable ones, foreign keys that change rows.
     pub risks: Vec<String>,
+    /// The partitioned tables that it is a partition of, each as schema and name.
+    pub parents: Vec<(String, String)>,
+}
+
+impl TableFacts {
+    /// Whether the reverse direction of a two-way task carries it.
+    pub fn is_carried_by(&self, reverse: &Reverse) -> bool {
+        reverse.carries((&self.schema, &self.name), self.parents.iter().map(|(schema, name)| (schema.as_str(), name.as_str())))
+    }
 }
 
 /// A trigger that fires on replicated changes too.

@@ -25,7 +25,7 @@ fn table(name: &str) -> TableFacts {
         "schema": "shop", "name": name, "kind": "r", "persistence": "p", "replica_identity": "d", "primary_key": true,
         "identity_index": false, "candidate_index": null, "owner": "ann", "owner_superuser": false, "owned": true,
         "schema_usage": true, "select": true, "row_security_active": false, "row_security": false, "row_security_forced": false,
-        "tablespace": null, "money": false, "replica_triggers": [], "risks": []
+        "tablespace": null, "money": false, "replica_triggers": [], "risks": [], "parents": []
     }))
     .expect("facts of a table")
 }
@@ -505,6 +505,28 @@ fn tables_of_the_forward_direction_are_no_conflict_for_the_reverse_one() {
     error("reverse_tables", "ADD PRIMARY KEY", two_way(keyless));
     error("reverse_tables", "GRANT", two_way(|f| reverse(f).tables = vec![TableFacts { owned: false, ..table("orders") }]));
     nothing(two_way(|f| reverse(f).tables = vec![TableFacts { owned: false, ..table("elsewhere") }]));
+}
+
+#[test]
+fn only_what_the_reverse_direction_carries_is_looked_at_and_it_must_be_something() {
+    let carries = |f: &mut Facts, json: &str| {
+        let option = serde_json::from_str(json).expect("JSON");
+        f.options.reverse = crate::task::Reverse::from_json(&option).expect("valid");
+    };
+    let foreign = |f: &mut Facts| {
+        f.source.tables.push(table("lines"));
+        reverse(f).tables = vec![table("orders"), TableFacts { owned: false, ..table("lines") }];
+    };
+    error("reverse_tables", "GRANT", two_way(foreign));
+    nothing(two_way(|f| {
+        foreign(f);
+        carries(f, r#"{"exclude": ["shop.lines"]}"#);
+    }));
+    error("reverse_tables", "alter_task", two_way(|f| carries(f, r#"{"include": ["shop.nothing"]}"#)));
+    nothing(two_way(|f| {
+        f.source.tables[0].parents = vec![("shop".into(), "all".into())];
+        carries(f, r#"{"include": ["shop.all"]}"#);
+    }));
 }
 
 #[test]

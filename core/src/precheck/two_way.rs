@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Facts, PEER, ReverseFacts, SOURCE, error, ok, server::is_of_task};
+use super::{Facts, PEER, ReverseFacts, SOURCE, TableFacts, error, ok, server::is_of_task};
 use crate::{
     finding::Finding,
     name::{quote_ident, quote_qualified},
@@ -111,8 +111,13 @@ pub(super) fn tables(facts: &Facts, out: &mut Vec<Finding>) {
     let before = out.len();
     let wanted: BTreeMap<(&str, &str), bool> =
         facts.source.tables.iter().filter(|t| t.kind == 'r').map(|t| ((t.schema.as_str(), t.name.as_str()), t.has_identity())).collect();
+    let carried = |t: &TableFacts| t.is_carried_by(&facts.options.reverse);
+    if facts.options.reverse.selection.is_some() && !facts.source.tables.iter().any(|t| t.kind == 'r' && carried(t)) {
+        let fix = "SELECT pgrelay.alter_task(…, '{\"reverse\": null}'); -- or with other patterns, then start_task";
+        out.push(error(ITEM, SOURCE, "option \"reverse\" selects none of the task's tables", fix));
+    }
     let is_made = |schema: &str, name: &str| peer.made.contains(&format!("table {schema}.{name}"));
-    for table in reverse.tables.iter().filter(|t| t.kind == 'r' && t.persistence == 'p') {
+    for table in reverse.tables.iter().filter(|t| t.kind == 'r' && t.persistence == 'p' && carried(t)) {
         let Some(has_identity) = wanted.get(&(table.schema.as_str(), table.name.as_str())) else { continue };
         let shown = format!("{}.{}", table.schema, table.name);
         let quoted = quote_qualified(&table.schema, &table.name);

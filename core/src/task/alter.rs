@@ -40,6 +40,7 @@ impl Options {
             index_memory_mb: _,
             copy_chunk_mb: _,
             throttle: _,
+            reverse,
             tablespaces,
             large_objects,
             existing_objects,
@@ -50,6 +51,8 @@ impl Options {
         } = self;
         let same = [
             ("stages", *stages == other.stages),
+            // The direction comes with what it carries, and goes with it.
+            ("reverse", reverse.selection == other.reverse.selection || !(self.is_two_way() && other.is_two_way())),
             ("keyless", *keyless == other.keyless),
             ("not_movable", *not_movable == other.not_movable),
             ("tablespaces", *tablespaces == other.tablespaces),

@@ -14,9 +14,9 @@ use self::{
     choice::{EXISTING_OBJECTS, KEYLESS, NOT_MOVABLE, TABLESPACES, TOPOLOGY, boolean, integer, stages, word},
     planned::planned,
 };
-use super::Throttle;
+use super::{Reverse, Throttle};
 use crate::{
-    conflict::{OptionOverride, Override, Policy, Rules, UpdateMissing},
+    conflict::{Direction, OptionOverride, Override, Policy, Rules, UpdateMissing},
     error::{Error, Kind, Result},
 };
 
@@ -46,6 +46,8 @@ pub struct Options {
     pub copy_chunk_mb: u32,
     /// `throttle`: how fast it may go at most.
     pub throttle: Throttle,
+    /// `reverse`: what of the reverse direction of a two-way task is otherwise.
+    pub reverse: Reverse,
     /// `tablespaces`: "ignore", "keep".
     pub tablespaces: Tablespaces,
     /// `large_objects`: they are carried as they are when the copy comes to them.
@@ -76,6 +78,7 @@ impl Default for Options {
             index_memory_mb: None,
             copy_chunk_mb: 256,
             throttle: Throttle::default(),
+            reverse: Reverse::default(),
             tablespaces: Tablespaces::Ignore,
             large_objects: false,
             existing_objects: ExistingObjects::Report,
@@ -88,7 +91,7 @@ impl Default for Options {
 }
 
 /// The options that can be set today, as they stand in `docs/settings.md`.
-pub const KNOWN_OPTIONS: [&str; 18] = [
+pub const KNOWN_OPTIONS: [&str; 19] = [
     "stages",
     "topology",
     "keyless",
@@ -100,6 +103,7 @@ pub const KNOWN_OPTIONS: [&str; 18] = [
     "copy_chunk_mb",
     "index_memory_mb",
     "throttle",
+    "reverse",
     "tablespaces",
     "large_objects",
     "existing_objects",
@@ -131,6 +135,7 @@ impl Options {
                 "copy_jobs" => options.copy_jobs = integer(key, value, 1, 64)?,
                 "copy_chunk_mb" => options.copy_chunk_mb = integer(key, value, 1, 1 << 20)?,
                 "throttle" => options.throttle = Throttle::from_json(value)?,
+                "reverse" => options.reverse = Reverse::from_json(value)?,
                 "tablespaces" => options.tablespaces = word(key, value, &TABLESPACES)?,
                 "large_objects" => options.large_objects = boolean(key, value)?,
                 "existing_objects" => options.existing_objects = word(key, value, &EXISTING_OBJECTS)?,
@@ -142,6 +147,10 @@ impl Options {
             }
         }
         check_retry_windows(&options, map)?;
+        if !options.is_two_way() && options.reverse != Reverse::default() {
+            return Err(Error::new(Kind::InvalidValue, "option \"reverse\": a task that is not two_way has no reverse direction")
+                .hint("Give \"topology\": \"two_way\" too, or null for \"reverse\"."));
+        }
         if options.is_two_way() && !options.stages.stream {
             return Err(Error::new(Kind::InvalidValue, "option \"topology\": a task without the stage stream cannot be two_way")
                 .hint("Leave \"stages\" out, or give [\"copy\", \"stream\"]."));
@@ -152,6 +161,14 @@ impl Options {
     /// Whether changes go both ways.
     pub fn is_two_way(&self) -> bool {
         self.topology == Topology::TwoWay
+    }
+
+    /// How fast a direction may go at most.
+    pub fn throttle_of(&self, direction: Direction) -> Throttle {
+        match direction {
+            Direction::Forward => self.throttle,
+            Direction::Reverse => self.reverse.throttle.unwrap_or(self.throttle),
+        }
     }
 
     /// How conflicts are decided, with what counts for some of them only.

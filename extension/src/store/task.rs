@@ -57,6 +57,8 @@ pub struct Reverse {
     pub actual: Actual,
     /// The last error, if it is in one.
     pub error: Option<(String, Option<String>)>,
+    /// Whether something of it may be on either side.
+    pub made: bool,
 }
 
 impl Task {
@@ -145,6 +147,7 @@ fn task(row: &Row) -> spi::Result<Task> {
             pending: not_null(row, 19)?,
             actual: Actual::parse(&word(20)?).ok_or(spi::Error::InvalidPosition)?,
             error: row.get::<String>(21)?.map(|message| Ok::<_, spi::Error>((message, row.get(22)?))).transpose()?,
+            made: not_null(row, 23)?,
         },
     })
 }

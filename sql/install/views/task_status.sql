@@ -76,7 +76,9 @@ SELECT t.name AS task,
            AS eta,
        c.indexes_done,
        c.indexes_total,
-       CASE WHEN live.works THEN a.throttle ELSE nullif(nullif(pg_catalog.jsonb_strip_nulls(t.options -> 'throttle'), '{}'), 'null') END AS throttle,
+       CASE WHEN live.works THEN a.throttle ELSE nullif(nullif(pg_catalog.jsonb_strip_nulls(
+           coalesce(CASE WHEN t.direction = 'reverse' THEN nullif(t.options #> '{reverse, throttle}', 'null') END, t.options -> 'throttle')),
+           '{}'), 'null') END AS throttle,
        CASE WHEN live.works THEN pg_catalog.round((100 * a.throttled)::numeric, 0) END AS throttled,
        live.lag_bytes,
        CASE

@@ -87,7 +87,13 @@ SELECT pg_catalog.jsonb_build_object(
                 'tablespace', (SELECT t.spcname FROM pg_catalog.pg_tablespace t WHERE t.oid = c.reltablespace),
                 'money', m.attrelid IS NOT NULL,
                 'replica_triggers', coalesce(f.triggers, '[]'),
-                'risks', coalesce(ri.risks, '[]')) ORDER BY c.nspname, c.relname)
+                'risks', coalesce(ri.risks, '[]'),
+                'parents', coalesce((
+                    SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(pn.nspname, p.relname))
+                    FROM pg_catalog.pg_partition_ancestors(c.oid) a
+                    JOIN pg_catalog.pg_class p ON p.oid = a.relid
+                    JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+                    WHERE a.relid <> c.oid), '[]')) ORDER BY c.nspname, c.relname)
             FROM relation c
             JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
             LEFT JOIN keys k ON k.indrelid = c.oid

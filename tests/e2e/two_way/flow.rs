@@ -20,7 +20,7 @@ const OBJECTS: &str = "
     DO $$ BEGIN FOR n IN 1..50 LOOP EXECUTE format('CREATE TABLE many_%s (id int PRIMARY KEY)', n); END LOOP; END $$;";
 
 /// How long nothing may flow.
-fn quiet() -> Duration {
+pub fn quiet() -> Duration {
     Duration::from_secs(if nightly() { 30 } else { 4 })
 }
 
@@ -67,7 +67,7 @@ async fn both_sides_insert(sides: &Sides) {
 
 /// The other side had seen each row when it changed it: no conflict.
 async fn edits_in_turn(sides: &Sides) {
-    let rounds = if nightly() { 50 } else { 10 };
+    let rounds = if nightly() { 100 } else { 25 };
     for n in 0..rounds {
         sides.source(&format!("UPDATE one SET v = 's{n}'")).await;
         sides.pair.wait_for_catchup(MINUTE).await;

@@ -11,7 +11,7 @@ fn every_known_option_is_read() {
     let options = read(
         r#"{"stages": ["copy", "stream"], "topology": "two_way", "keyless": "full", "not_movable": "skip", "retry_connection_minutes": 20,
             "retry_other_minutes": 19, "acknowledge_warnings": true, "copy_jobs": 64, "copy_chunk_mb": 1, "index_memory_mb": 1048576,
-            "throttle": {"copy_mb_per_s": 2}, "tablespaces": "keep", "large_objects": true, "existing_objects": "keep",
+            "throttle": {"copy_mb_per_s": 2}, "reverse": {"throttle": {"stream_rows_per_s": 3}}, "tablespaces": "keep", "large_objects": true, "existing_objects": "keep",
             "conflict_policy": "latest_wins", "strict": true, "update_missing": "skip", "conflict_retention": 3650}"#,
     )
     .expect("valid");
@@ -30,6 +30,7 @@ fn every_known_option_is_read() {
         index_memory_mb: Some(1_048_576),
         copy_chunk_mb: 1,
         throttle: Throttle { copy_bytes: Some(2e6), ..Throttle::default() },
+        reverse: Reverse { throttle: Some(Throttle { stream_rows: Some(3.0), ..Throttle::default() }), selection: None },
         tablespaces: Tablespaces::Keep,
         large_objects: true,
         existing_objects: ExistingObjects::Keep,
