@@ -88,6 +88,16 @@ impl Pattern {
     }
 }
 
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Pattern::All => f.write_str("*"),
+            Pattern::Schema(schema) => write!(f, "{}.*", quote_ident(schema)),
+            Pattern::Table(table) => f.write_str(&table.quoted()),
+        }
+    }
+}
+
 /// One name at the start of `text`, and what follows it.
 fn name_part(text: &str) -> Option<(String, &str)> {
     if let Some(quoted) = text.strip_prefix('"') {
@@ -157,6 +167,10 @@ mod tests {
         assert_eq!(Pattern::parse("*").expect("valid"), Pattern::All);
         assert_eq!(Pattern::parse("Shop.*").expect("valid"), Pattern::Schema("shop".into()));
         assert_eq!(Pattern::parse("\"Shop\".\"a \"\"b\"\".c\"").expect("valid"), Pattern::Table(TableName::new("Shop", "a \"b\".c")));
+        for text in ["*", "shop.*", "\"Shop\".\"a \"\"b\"\".c\""] {
+            let pattern = Pattern::parse(text).expect("valid");
+            assert_eq!(Pattern::parse(&pattern.to_string()).expect("as it is shown"), pattern);
+        }
         for bad in ["", "shop", "shop.", ".t", "*.t", "a.b.c", "\"a", "a.\"\"", "a b.c", "1a.b", "a.b; drop table x"] {
             assert!(Pattern::parse(bad).is_err(), "{bad}");
         }

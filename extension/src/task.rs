@@ -242,10 +242,10 @@ fn alter(name: Option<&str>, options: Option<JsonB>) -> Result<Rows> {
         let keys: Vec<String> = changes.keys().cloned().collect();
         let merged = alter::merge(&task.options, changes)?;
         let (old, new) = (Options::from_json(&task.options)?, Options::from_json(&merged)?);
-        alter::check_change(name, moment(&task), &old, &new)?;
-        if new.is_two_way() && !old.is_two_way() && task.reverse.made {
+        if task.reverse.made && new.is_two_way() && !old.is_two_way() {
             return Err(still_going(name));
         }
+        alter::check_change(name, moment(&task), task.reverse.made, &old, &new)?;
         tasks::set_options(task.id, merged)?;
         if new.is_two_way() && !old.is_two_way() {
             // What was asked of an earlier reverse direction went with it.

@@ -41,7 +41,7 @@ pub mod waiting;
 mod whole;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -129,6 +129,10 @@ pub struct Setting {
     pub opposite: Names,
     /// Set where the opposite direction is there too: what it has read. Then this one must be able to mark what it writes.
     pub two_way: Option<Arc<History>>,
+    /// Tables of this direction that the opposite one does not carry: nothing tells what the other side has seen of them.
+    pub one_way: Arc<HashSet<TableName>>,
+    /// The opposite direction carries tables that this one does not.
+    pub carries_less: bool,
     /// Nothing is applied before it is true; what comes back is left out from the beginning.
     pub may_apply: watch::Receiver<bool>,
     /// The task made the tables, but for those that are kept: they have no other columns than the source's.

@@ -90,7 +90,8 @@ impl Applier {
 
     pub(super) async fn new_target(&mut self, relation: &Arc<Relation>) -> Result<Target> {
         let kept = self.setting.kept.contains(relation.table.as_ref());
-        let notices_others = match (&self.setting.two_way, self.resolver.tracks && self.session.is_marked() && !kept) {
+        let two_way = self.setting.two_way.as_ref().filter(|_| !self.setting.one_way.contains(relation.table.as_ref()));
+        let notices_others = match (two_way, self.resolver.tracks && self.session.is_marked() && !kept) {
             (_, false) => Notices::None,
             (None, true) => Notices::All,
             (Some(_), true) => Notices::Unseen,

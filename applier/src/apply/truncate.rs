@@ -46,8 +46,10 @@ impl Applier {
         let names: Vec<&TableName> = now.iter().map(Arc::as_ref).collect();
         // A sequence of the peer's own never goes back.
         let restart_identity = restart_identity && !names.iter().any(|t| self.setting.kept.contains(*t));
-        // Foreign keys come when every table streams, so before that nothing can cascade.
-        let sql = statement::truncate(&names, cascade && self.tables.is_none(), restart_identity);
+        // Foreign keys come when every table streams, so before that nothing can cascade. Nor may it reach a table of the other direction
+        // alone: then the server refuses it, with that table's name.
+        let cascade = cascade && self.tables.is_none() && !self.setting.carries_less;
+        let sql = statement::truncate(&names, cascade, restart_identity);
         let role = self.common_owner(&now).await?;
         self.batch.keep(Kept::Sql { sql: sql.clone(), table: first.clone(), role: role.clone() }, false);
         let sent = self.send_truncate(sql, role.as_ref(), &first).await;

@@ -75,6 +75,8 @@ pub struct Resolver {
     pub other_side: Arc<Client>,
     /// What that side had seen of this one.
     pub sight: Sight,
+    /// Tables of which nothing goes back to that side, so that it has seen nothing of them.
+    pub one_way: Arc<HashSet<TableName>>,
     /// How records are written.
     pub recording: OnceCell<Statement>,
     tables: HashMap<u32, Table>,
@@ -151,6 +153,7 @@ impl Resolver {
             tracks: row.get(0),
             other_side,
             sight: Sight::default(),
+            one_way: Arc::default(),
             recording: OnceCell::new(),
             tables: HashMap::new(),
             failure: None,
@@ -186,7 +189,7 @@ impl Resolver {
         self.prepare(session, target).await?;
         let change =
             Change { operation: incoming.operation, table: &table, direction: self.direction, committed: incoming.origin.committed };
-        let is_by_key = self.sight.is_two_way() && remembers(rules, change);
+        let is_by_key = self.goes_back(&table) && remembers(rules, change);
         let moves = is_by_key && target.changes_key(incoming.old, incoming.new);
         let nothing = if is_by_key { self.meet_nothing(session, target, incoming).await? } else { None };
         let (mut row, mut colliding, new) = match nothing {
@@ -203,7 +206,7 @@ impl Resolver {
         let gone = Deletions { new, is_known: is_by_key };
         let mut met_others = false;
         for met in row.iter_mut().chain(&mut colliding) {
-            met_others |= self.judge(met);
+            met_others |= self.judge(&table, met);
         }
         let met = Seen { row, colliding, gone };
         let decision = met.decide(rules, change);
@@ -217,7 +220,7 @@ impl Resolver {
                 // The row that stays may have values of other keys that the new row has too.
                 comes.colliding = self.colliding(session, target, incoming, None).await?;
                 for met in &mut comes.colliding {
-                    self.judge(met);
+                    self.judge(&table, met);
                 }
             }
             let come = self.conclude(session, target, rules, Incoming { operation: Operation::Insert, ..incoming }, &comes).await?;
@@ -312,12 +315,12 @@ impl Resolver {
             return Err(stopped(target, self.direction, &decision, colliding, incoming));
         }
         let is_strict = decision.conflict.is_some_and(|(_, policy)| policy.is_strict());
-        let is_whole = self.sight.is_two_way() && is_strict;
+        let is_whole = self.goes_back(&table) && is_strict;
         let applied = match decision.action {
             Action::Skip | Action::Fail => false,
             Action::Apply | Action::Replace => self.write(session, target, incoming, met, is_whole).await?,
         };
-        if applied && self.sight.is_two_way() && is_strict {
+        if applied && is_whole {
             // A row with the primary key of the change is the change's own. Without such a key that tests at once the two cannot be told
             // apart, here or there.
             let primary = self.table(target)?.look.primary().filter(|_| target.peer().primary_key().is_some());
@@ -343,9 +346,17 @@ impl Resolver {
         Ok(Outcome { applied, conflict: conflict.and_then(|conflict| conflict.met).map(|(kind, _)| kind), met_others: false })
     }
 
+    /// Whether what is written to a table here goes to the other side.
+    fn goes_back(&self, table: &TableName) -> bool {
+        self.sight.is_two_way() && !self.one_way.contains(table)
+    }
+
     /// A change that knew of what it meets comes after that, as after what its own direction wrote. True when it is so and
     /// changes of many rows at once would have noticed that row.
-    fn judge(&self, met: &mut MetRow) -> bool {
+    fn judge(&self, table: &TableName, met: &mut MetRow) -> bool {
+        if !self.goes_back(table) {
+            return false;
+        }
         let Writer::Other(Some(committed)) = met.writer else { return false };
         let has_seen = self.sight.has_seen(met.xid, committed);
         if has_seen {

@@ -9,7 +9,7 @@ use pgrelay_core::{
     Error, Result,
     error::Kind,
     name::{TableName, quote_ident},
-    task::{Keyless, Names},
+    task::{Keyless, Names, Reverse},
 };
 use tokio_postgres::Client;
 
@@ -43,6 +43,17 @@ pub struct SourceTable {
     pub bytes_estimated: i64,
     /// Its partitioned tables, itself included.
     pub ancestors: Vec<u32>,
+}
+
+impl SourceTable {
+    /// Whether the reverse direction of a two-way task carries it; `all`: the tables among which its partitioned tables are.
+    pub fn is_carried_by(&self, reverse: &Reverse, all: &[SourceTable]) -> bool {
+        if reverse.selection.is_none() {
+            return true;
+        }
+        let parents = all.iter().filter(|t| self.ancestors.contains(&t.oid)).map(|t| (t.table.schema.as_str(), t.table.name.as_str()));
+        reverse.carries((&self.table.schema, &self.table.name), parents)
+    }
 }
 
 /// Every table of the source that could be part of a task.

@@ -36,9 +36,11 @@ const TOGETHER: usize = 1024;
 /// Bytes from which on a delivery goes without waiting for more frames, in the middle of a transaction too.
 const TOGETHER_BYTES: usize = 128 << 10;
 
-/// For how long the reader of a backlog rests when it has read all that has come. Nobody sees the moment, and the buffers between server
-/// and reader hold more than comes in it.
+/// For how long the reader of a backlog rests when little has come. Nobody sees the moment.
 const REST: Duration = Duration::from_millis(1);
+
+/// What is little, in bytes: the buffers between server and reader hold many times as much.
+const LITTLE: usize = 16 << 10;
 
 /// Bytes in the queue at most; what is larger passes alone.
 const QUEUE_BYTES: usize = 32 << 20;
@@ -248,7 +250,7 @@ async fn forward(
     let mut period = tokio::time::interval(STATUS_PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut status = Status { confirmed, received: Lsn(0), told: (Lsn(0), Lsn(0)), at: Instant::now() };
-    let (mut late, mut in_block, mut gathered) = (false, false, Gathered::default());
+    let (mut late, mut gathered) = (false, Gathered::default());
     loop {
         let first = tokio::select! {
             frame = stream.next() => frame?,
@@ -259,7 +261,7 @@ async fn forward(
             }
         };
         let (mut next, mut failed, mut asked) = (Some(first), None, false);
-        let mut rows = 0;
+        let (before, mut rows) = (gathered.bytes, 0);
         while let Some(frame) = next {
             match &frame {
                 Frame::Data { wal_start, payload, sent, .. } => {
@@ -267,11 +269,6 @@ async fn forward(
                     if pgoutput::is_row(payload) {
                         rows += 1;
                         crash::at(Point::Received);
-                    }
-                    match payload.first() {
-                        Some(b'S') => in_block = true,
-                        Some(b'E') => in_block = false,
-                        _ => {}
                     }
                     if let Some(commit) = commit_in(payload)? {
                         late = is_late(*sent, commit.time);
@@ -292,7 +289,7 @@ async fn forward(
         if asked {
             status.tell(stream).await?;
         }
-        let is_all = !gathered.is_enough();
+        let is_little = gathered.bytes - before < LITTLE;
         if failed.is_some() || gathered.is_enough() || !gathered.is_amid {
             let mut delivery = std::pin::pin!(deliver.send(gathered.take()));
             loop {
@@ -311,8 +308,7 @@ async fn forward(
         if let Some(error) = failed {
             return Err(error);
         }
-        // Of a transaction in progress nothing is seen before its commit.
-        if is_all && (late || in_block) {
+        if late && is_little {
             std::thread::sleep(REST);
         }
     }

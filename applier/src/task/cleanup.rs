@@ -59,6 +59,10 @@ pub async fn run(c: &Context) -> Result<()> {
             reverse::remove_with_task(c, &mut source, there).await?;
         }
     }
+    if has_reverse && is_clone {
+        // What is there belongs to another: here it has ended.
+        c.store.stop_reverse(c.row.id).await?;
+    }
     publication::remove(&source, &c.names).await?;
     Marks::of_task(c.row.id).put_back(&source).await?;
     crash::at(Point::PublicationRemoved);

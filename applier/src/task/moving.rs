@@ -117,6 +117,8 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
         direction: c.row.direction,
         opposite: c.opposite_names(),
         two_way: options.is_two_way().then(|| c.pair.read_by(c.row.direction.opposite())),
+        one_way: Arc::new(one_way(options, &all)),
+        carries_less: false,
         may_apply: watch::channel(true).1,
         exact: options.stages.schema,
         kept: plan.kept_tables().clone(),
@@ -298,6 +300,12 @@ fn tables_of(plan: &Plan, all: &[SourceTable]) -> Vec<SourceTable> {
     let with_rows: HashSet<&TableName> = pipeline::tables_with_rows(plan).collect();
     let parents: HashSet<u32> = all.iter().filter(|t| with_rows.contains(&t.table)).flat_map(|t| t.ancestors.iter().copied()).collect();
     all.iter().filter(|t| with_rows.contains(&t.table) || (t.partitioned && parents.contains(&t.oid))).cloned().collect()
+}
+
+/// Those of the tables that the reverse direction leaves out.
+fn one_way(options: &Options, tables: &[SourceTable]) -> HashSet<TableName> {
+    let left_out = tables.iter().filter(|t| !t.is_carried_by(&options.reverse, tables));
+    left_out.map(|t| t.table.clone()).collect()
 }
 
 /// Begins a copy: what every worker of it needs.

@@ -41,24 +41,19 @@ pub async fn prepare_first(c: &Context, tables: &[Published]) -> Result<()> {
     if *c.pair.prepared.borrow() { Ok(()) } else { Box::pin(prepare(&reverse, tables)).await }
 }
 
-/// Makes publications and slot on the peer and the position on the source, in this order; each may be there from a try that was cut off.
+/// Makes publications and slot on the peer and the position on the source, in this order, anew where they are there from a try that was cut
+/// off.
 /// `tables`: those of the forward direction.
 async fn prepare(c: &Context, tables: &[Published]) -> Result<()> {
     c.store.begin_reverse(c.row.id).await?;
     let (source, mut peer) = tokio::try_join!(c.source("prepare"), c.peer_plain("prepare"))?;
-    if publication::published(&source, &c.names).await?.is_none() {
-        // A slot that is older than its publications cannot be read; nothing depends on it yet.
-        slot::remove(&source, &c.names).await?;
-        ends::publish(c, &source, &peer, tables).await?;
-    }
+    // What an earlier try has left may be of other tables, and nothing depends on it yet. A slot that is older than its publications cannot
+    // be read.
+    slot::remove(&source, &c.names).await?;
+    publication::remove(&source, &c.names).await?;
+    ends::publish(c, &source, &peer, tables).await?;
     crash::at(Point::ReversePublicationMade);
-    match slot::find(&source, &c.names).await? {
-        Some(slot) if slot.confirmed.is_some() && !slot.lost => slot::free(&source, &c.names).await?,
-        _ => {
-            slot::remove(&source, &c.names).await?;
-            slot::create(&c.source_endpoint().await?, &c.names, &c.source_name("slot")).await?;
-        }
-    }
+    slot::create(&c.source_endpoint().await?, &c.names, &c.source_name("slot")).await?;
     crash::at(Point::ReverseSlotMade);
     let slot = slot::find(&source, &c.names).await?.ok_or_else(|| slot::lost(&c.names))?;
     begin_on_source(c, &mut peer, slot.confirmed.unwrap_or_default()).await?;
@@ -126,6 +121,9 @@ async fn stream(c: &Context, options: &Options) -> Result<()> {
         direction: c.row.direction,
         opposite: c.opposite_names(),
         two_way: Some(c.pair.read_by(c.row.direction.opposite())),
+        // The forward direction carries all that this one does.
+        one_way: Arc::default(),
+        carries_less: options.reverse.selection.is_some(),
         may_apply: c.pair.streams.subscribe(),
         // What the source has got since stays as it is.
         exact: false,

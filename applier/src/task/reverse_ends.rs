@@ -34,14 +34,12 @@ pub async fn publish(c: &Context, source: &Client, peer: &Client, tables: &[Publ
     let there = publication::source_tables(peer).await?;
     let whole: HashMap<&TableName, bool> = there.iter().map(|t| (&t.table, t.identity == "f")).collect();
     let wanted: HashMap<&TableName, bool> = tables.iter().map(|p| (&p.table, p.insert_only)).collect();
-    let of_oid: HashMap<u32, &TableName> = here.iter().map(|t| (t.oid, &t.table)).collect();
     let options = c.options();
-    let carried = |t: &SourceTable| {
-        let parents = t.ancestors.iter().filter_map(|oid| of_oid.get(oid)).map(|t| (t.schema.as_str(), t.name.as_str()));
-        options.reverse.carries((&t.table.schema, &t.table.name), parents)
-    };
-    let found: Vec<(&SourceTable, bool)> =
-        here.iter().filter(|t| t.publishable && !t.partitioned && carried(t)).filter_map(|t| Some((t, *wanted.get(&t.table)?))).collect();
+    let found: Vec<(&SourceTable, bool)> = here
+        .iter()
+        .filter(|t| t.publishable && !t.partitioned && t.is_carried_by(&options.reverse, &here))
+        .filter_map(|t| Some((t, *wanted.get(&t.table)?)))
+        .collect();
     let marks = Marks::on_peer(&c.row.forward_names().origin);
     for (table, insert_only) in &found {
         if !insert_only && table.identity != "f" && whole.get(&table.table) == Some(&true) {

@@ -265,6 +265,8 @@ pub struct TableFacts {
     pub replica_triggers: Vec<ReplicaTrigger>,
     /// What makes rows meet otherwise than by the key: other keys, deferrable ones, foreign keys that change rows.
     pub risks: Vec<String>,
+    /// Other tables that its foreign keys refer to, each as schema and name.
+    pub references: Vec<(String, String)>,
     /// The partitioned tables that it is a partition of, each as schema and name.
     pub parents: Vec<(String, String)>,
 }

@@ -25,7 +25,7 @@ fn table(name: &str) -> TableFacts {
         "schema": "shop", "name": name, "kind": "r", "persistence": "p", "replica_identity": "d", "primary_key": true,
         "identity_index": false, "candidate_index": null, "owner": "ann", "owner_superuser": false, "owned": true,
         "schema_usage": true, "select": true, "row_security_active": false, "row_security": false, "row_security_forced": false,
-        "tablespace": null, "money": false, "replica_triggers": [], "risks": [], "parents": []
+        "tablespace": null, "money": false, "replica_triggers": [], "risks": [], "references": [], "parents": []
     }))
     .expect("facts of a table")
 }
@@ -523,6 +523,23 @@ fn only_what_the_reverse_direction_carries_is_looked_at_and_it_must_be_something
         carries(f, r#"{"exclude": ["shop.lines"]}"#);
     }));
     error("reverse_tables", "alter_task", two_way(|f| carries(f, r#"{"include": ["shop.nothing"]}"#)));
+    for pattern in ["shop.liens", "elsewhere.*"] {
+        warning("reverse_tables", "alter_task", two_way(|f| carries(f, &format!(r#"{{"exclude": ["{pattern}"]}}"#))));
+    }
+    let refers = |f: &mut Facts| {
+        f.source.tables.push(TableFacts { references: vec![("shop".into(), "orders".into())], ..table("lines") });
+    };
+    for json in [r#"{"exclude": ["shop.lines"]}"#, r#"{"exclude": ["shop.orders"]}"#] {
+        warning(
+            "reverse_tables",
+            "both or none",
+            two_way(|f| {
+                refers(f);
+                carries(f, json);
+            }),
+        );
+    }
+    nothing(two_way(refers));
     nothing(two_way(|f| {
         f.source.tables[0].parents = vec![("shop".into(), "all".into())];
         carries(f, r#"{"include": ["shop.all"]}"#);

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Facts, PEER, ReverseFacts, SOURCE, TableFacts, error, ok, server::is_of_task};
+use super::{Facts, PEER, ReverseFacts, SOURCE, TableFacts, error, ok, server::is_of_task, warning};
 use crate::{
     finding::Finding,
-    name::{quote_ident, quote_qualified},
+    name::{Selection, quote_ident, quote_qualified},
 };
 
 /// Looks only where there is a reverse direction and the peer could be asked.
@@ -112,9 +112,8 @@ pub(super) fn tables(facts: &Facts, out: &mut Vec<Finding>) {
     let wanted: BTreeMap<(&str, &str), bool> =
         facts.source.tables.iter().filter(|t| t.kind == 'r').map(|t| ((t.schema.as_str(), t.name.as_str()), t.has_identity())).collect();
     let carried = |t: &TableFacts| t.is_carried_by(&facts.options.reverse);
-    if facts.options.reverse.selection.is_some() && !facts.source.tables.iter().any(|t| t.kind == 'r' && carried(t)) {
-        let fix = "SELECT pgrelay.alter_task(…, '{\"reverse\": null}'); -- or with other patterns, then start_task";
-        out.push(error(ITEM, SOURCE, "option \"reverse\" selects none of the task's tables", fix));
+    if let Some(selection) = &facts.options.reverse.selection {
+        selected(selection, &facts.source.tables, &carried, out);
     }
     let is_made = |schema: &str, name: &str| peer.made.contains(&format!("table {schema}.{name}"));
     for table in reverse.tables.iter().filter(|t| t.kind == 'r' && t.persistence == 'p' && carried(t)) {
@@ -142,6 +141,37 @@ pub(super) fn tables(facts: &Facts, out: &mut Vec<Finding>) {
     }
     if out.len() == before {
         out.push(ok(ITEM, PEER, "the tables of the task can be published on the peer"));
+    }
+}
+
+/// Whether the option `reverse` selects something, all of it is there, and no foreign key goes from what it selects to the rest or back.
+fn selected(selection: &Selection, tables: &[TableFacts], carried: &dyn Fn(&TableFacts) -> bool, out: &mut Vec<Finding>) {
+    const ITEM: &str = "reverse_tables";
+    if !tables.iter().any(|t| t.kind == 'r' && t.persistence == 'p' && carried(t)) {
+        let fix = "SELECT pgrelay.alter_task(…, '{\"reverse\": null}'); -- or with other patterns, then start_task or resume_task";
+        return out.push(error(ITEM, SOURCE, "option \"reverse\" selects none of the task's tables", fix));
+    }
+    for pattern in selection.include.iter().chain(&selection.exclude) {
+        let names =
+            |t: &TableFacts| pattern.matches(&t.schema, &t.name) || t.parents.iter().any(|(schema, name)| pattern.matches(schema, name));
+        if !tables.iter().any(names) {
+            let message = format!("pattern {pattern} of option \"reverse\" is of no table of the task");
+            out.push(warning(ITEM, pattern.to_string(), message, "Mend it with pgrelay.alter_task(), or leave it out."));
+        }
+    }
+    let of_name: BTreeMap<(&str, &str), bool> = tables.iter().map(|t| ((t.schema.as_str(), t.name.as_str()), carried(t))).collect();
+    for table in tables {
+        let parts = table
+            .references
+            .iter()
+            .filter(|(schema, name)| of_name.get(&(schema.as_str(), name.as_str())).is_some_and(|other| *other != carried(table)));
+        for (schema, name) in parts {
+            let message = format!(
+                "it refers to table \"{schema}.{name}\" by a foreign key, and the reverse direction carries only one of them: rows may come \
+                 that refer to none, and TRUNCATE of one with the other stops that direction"
+            );
+            out.push(warning(ITEM, format!("{}.{}", table.schema, table.name), message, "Let option \"reverse\" carry both or none."));
+        }
     }
 }
 

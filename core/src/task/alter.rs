@@ -40,7 +40,7 @@ impl Options {
             index_memory_mb: _,
             copy_chunk_mb: _,
             throttle: _,
-            reverse,
+            reverse: _,
             tablespaces,
             large_objects,
             existing_objects,
@@ -51,8 +51,6 @@ impl Options {
         } = self;
         let same = [
             ("stages", *stages == other.stages),
-            // The direction comes with what it carries, and goes with it.
-            ("reverse", reverse.selection == other.reverse.selection || !(self.is_two_way() && other.is_two_way())),
             ("keyless", *keyless == other.keyless),
             ("not_movable", *not_movable == other.not_movable),
             ("tablespaces", *tablespaces == other.tablespaces),
@@ -76,11 +74,14 @@ pub enum Moment {
     Streams,
 }
 
-/// Whether the options of a task may change from `old` to `new`.
+/// Whether the options of a task may change from `old` to `new`. `reverse_made`: something of its reverse direction may be on either side.
 ///
 /// Errors: `WrongState` that names the options and says what to do.
-pub fn check_change(task: &str, moment: Moment, old: &Options, new: &Options) -> Result<()> {
+pub fn check_change(task: &str, moment: Moment, reverse_made: bool, old: &Options, new: &Options) -> Result<()> {
     check_topology(task, moment, old, new)?;
+    if reverse_made && old.is_two_way() && new.is_two_way() && old.reverse.selection != new.reverse.selection {
+        return Err(other_tables(task));
+    }
     let fixed = old.fixed_that_differ(new);
     let (why, then) = match moment {
         _ if fixed.is_empty() => return Ok(()),
@@ -95,6 +96,17 @@ pub fn check_change(task: &str, moment: Moment, old: &Options, new: &Options) ->
     Err(Error::new(Kind::WrongState, format!("{options} {} of task \"{task}\" cannot be changed now", list.join(", ")))
         .detail(format!("It decides what is made on both sides. {why}"))
         .hint(then))
+}
+
+/// The direction comes with what it carries, and goes with it.
+fn other_tables(task: &str) -> Error {
+    Error::new(Kind::WrongState, format!("the reverse direction of task \"{task}\" cannot carry other tables now"))
+        .detail("Its publications and its slot are made for those that it carries.")
+        .hint(
+            "To change its \"throttle\" alone give \"include\" and \"exclude\" as they are. For other tables set \"topology\" to \"one_way\" \
+             and \"reverse\" to null once the forward direction runs, wait until pgrelay.task_status has no row of the reverse direction, \
+             and make the task two_way again.",
+        )
 }
 
 /// The reverse direction comes and goes only beside a forward one that runs, or before anything is made: its slot must be older than the
@@ -143,10 +155,10 @@ mod tests {
         let (one, two) = (Options::default(), Options { topology: crate::task::Topology::TwoWay, ..Options::default() });
         for (old, new) in [(&one, &two), (&two, &one)] {
             for moment in [Moment::Untouched, Moment::Streams] {
-                assert!(check_change("t", moment, old, new).is_ok(), "{moment:?}");
+                assert!(check_change("t", moment, false, old, new).is_ok(), "{moment:?}");
             }
             for moment in [Moment::Beginning, Moment::Begun] {
-                let refused = check_change("t", moment, old, new).expect_err("too early");
+                let refused = check_change("t", moment, false, old, new).expect_err("too early");
                 assert_eq!(refused.kind, Kind::WrongState, "{moment:?}");
                 assert!(refused.detail.is_some_and(|d| d.contains("does not run yet")), "{moment:?}");
             }
@@ -163,17 +175,31 @@ mod tests {
                 "conflict_retention": 7}"#,
         );
         for moment in [Moment::Untouched, Moment::Beginning, Moment::Begun] {
-            assert!(check_change("t", moment, &old, &live).is_ok(), "{moment:?}");
+            assert!(check_change("t", moment, false, &old, &live).is_ok(), "{moment:?}");
         }
         for fixed in [r#"{"stages": ["copy"]}"#, r#"{"keyless": "full"}"#, r#"{"not_movable": "skip"}"#] {
             let new = options(fixed);
-            assert!(check_change("t", Moment::Untouched, &old, &new).is_ok(), "{fixed}");
-            let beginning = check_change("t", Moment::Beginning, &old, &new).expect_err(fixed);
+            assert!(check_change("t", Moment::Untouched, false, &old, &new).is_ok(), "{fixed}");
+            let beginning = check_change("t", Moment::Beginning, false, &old, &new).expect_err(fixed);
             assert!(beginning.hint.is_some_and(|h| h.contains("pause_task")), "{fixed}");
-            let begun = check_change("t", Moment::Begun, &old, &new).expect_err(fixed);
+            let begun = check_change("t", Moment::Begun, false, &old, &new).expect_err(fixed);
             assert_eq!(begun.kind, Kind::WrongState);
             assert!(begun.hint.is_some_and(|h| h.contains("stop_task")), "{fixed}");
         }
-        assert!(check_change("t", Moment::Begun, &old, &options(r#"{"keyless": "error"}"#)).is_ok(), "it is the default");
+        assert!(check_change("t", Moment::Begun, false, &old, &options(r#"{"keyless": "error"}"#)).is_ok(), "it is the default");
+    }
+
+    #[test]
+    fn what_the_reverse_direction_carries_changes_only_while_there_is_none() {
+        let options = |text: &str| Options::from_json(&json(text)).expect("valid");
+        let old = options(r#"{"topology": "two_way", "reverse": {"exclude": ["a.b"]}}"#);
+        let other = options(r#"{"topology": "two_way"}"#);
+        let faster = options(r#"{"topology": "two_way", "reverse": {"exclude": ["a.b"], "throttle": {"stream_rows_per_s": 9}}}"#);
+        for moment in [Moment::Untouched, Moment::Beginning, Moment::Begun, Moment::Streams] {
+            let refused = check_change("t", moment, true, &old, &other).expect_err("it is made");
+            assert!(refused.hint.is_some_and(|h| h.contains("one_way")), "{moment:?}");
+            assert!(check_change("t", moment, false, &old, &other).is_ok(), "{moment:?}");
+            assert!(check_change("t", moment, true, &old, &faster).is_ok(), "{moment:?}");
+        }
     }
 }

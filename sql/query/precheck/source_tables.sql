@@ -88,6 +88,12 @@ SELECT pg_catalog.jsonb_build_object(
                 'money', m.attrelid IS NOT NULL,
                 'replica_triggers', coalesce(f.triggers, '[]'),
                 'risks', coalesce(ri.risks, '[]'),
+                'references', coalesce((
+                    SELECT pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_array(rn.nspname, r.relname))
+                    FROM pg_catalog.pg_constraint k
+                    JOIN pg_catalog.pg_class r ON r.oid = k.confrelid
+                    JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
+                    WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.confrelid <> c.oid), '[]'),
                 'parents', coalesce((
                     SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(pn.nspname, p.relname))
                     FROM pg_catalog.pg_partition_ancestors(c.oid) a
