@@ -67,7 +67,7 @@ async fn both_sides_insert(sides: &Sides) {
 
 /// The other side had seen each row when it changed it: no conflict.
 async fn edits_in_turn(sides: &Sides) {
-    let rounds = if nightly() { 100 } else { 25 };
+    let rounds = if nightly() { 100 } else { 10 };
     for n in 0..rounds {
         sides.source(&format!("UPDATE one SET v = 's{n}'")).await;
         sides.pair.wait_for_catchup(MINUTE).await;
