@@ -27,8 +27,9 @@ async fn each_direction_carries_its_own_tables_at_its_own_speed() {
         )
     };
     sides.source(&write(1, "s")).await;
-    sides.peer(&write(2, "d")).await;
+    // Before something that goes back: what tells the source of that one says nothing of this one.
     sides.peer("UPDATE forward_only SET v = 'd' WHERE id = 1").await;
+    sides.peer(&write(2, "d")).await;
     sides.wait().await;
     sides.both("SELECT string_agg(v, ' ' ORDER BY id) FROM both_ways", "s d").await;
     let own = "SELECT string_agg(v, ' ' ORDER BY id) || ' ' || (SELECT count(*) FROM by_year) FROM forward_only";
