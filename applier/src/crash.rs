@@ -70,6 +70,8 @@ points! {
     Flushed "stream.flushed" "It is answered, the slot may not move yet."
     MayConfirm "stream.may_confirm" "The slot may move, the source has not been told."
     Confirmed "stream.confirmed" "The source has been told."
+    RowsWeighed "weighed.looked" "Rows that updates are about are locked and looked at, nothing is changed."
+    ConflictsNoted "weighed.noted" "The updates that have won and the records of conflicts are sent, the position is not."
     FileMade "large.file" "The file for a transaction in progress is made and still has its name."
     BlockKept "large.kept" "A block of a transaction in progress is kept."
     AheadSent "large.ahead" "What the block brought is sent in the peer's open transaction, ahead of its commit."

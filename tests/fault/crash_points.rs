@@ -69,7 +69,7 @@ fn points(prefixes: &[&str]) -> Vec<Point> {
 }
 
 /// The tests below, by what the points they take begin with.
-const TESTED: [&[&str]; 7] = [
+const TESTED: [&[&str]; 8] = [
     &["schema.", "slot."],
     &["copy."],
     &["waiting.", "one_position.", "clean."],
@@ -77,6 +77,7 @@ const TESTED: [&[&str]; 7] = [
     &["large."],
     &["two_phase."],
     &["reverse."],
+    &["weighed."],
 ];
 
 /// The applier may come by a point several times before it matters: at which of so many it ends.
@@ -85,7 +86,7 @@ fn most(point: Point) -> u64 {
         Point::SchemaMaking | Point::SchemaMade | Point::ChunkWritten | Point::ChunkCommitted => 3,
         Point::SequencesSet => 1,
         _ if point.name().starts_with("stream.") => 8,
-        _ if ["large.", "two_phase."].iter().any(|prefix| point.name().starts_with(prefix)) => 3,
+        _ if ["large.", "two_phase.", "weighed."].iter().any(|prefix| point.name().starts_with(prefix)) => 3,
         _ => 1,
     }
 }
@@ -290,6 +291,39 @@ async fn while_the_reverse_direction_is_made_and_taken_away() {
         pair.source.psql(DB, r#"SELECT pgrelay.alter_task('move', '{"topology": "two_way"}')"#).await;
         goes_both_ways(&pair, id).await;
     }
+}
+
+#[tokio::test]
+async fn while_updates_that_meet_each_other_are_weighed() {
+    let mut seed = Seed::from_env();
+    let objects = "CREATE TABLE hot (id int PRIMARY KEY, v text); INSERT INTO hot SELECT n, '' FROM generate_series(1, 10) n; \
+                   CREATE TABLE proof (side text, n bigint); CREATE SEQUENCE counter;";
+    let mut pair = Pair::start(objects).await;
+    pair.start_task(r#"{"topology": "two_way", "conflict_policy": "latest_wins", "keyless": "insert_only", "acknowledge_warnings": true}"#)
+        .await;
+    let write = |side: &str| {
+        format!(
+            "INSERT INTO proof VALUES ('{side}', nextval('counter')); UPDATE hot SET v = '{side}' || now() WHERE id = (SELECT 1 + (random() * 9)::int)"
+        )
+    };
+    for point in points(&["weighed."]) {
+        pair.wait_for_state("running", LONG).await;
+        pair.source.psql(DB, "SELECT pgrelay.wait_for_state('move', 'running', '3 min', 'reverse')").await;
+        let [on_source, on_peer] = [(&pair.source, "s"), (&pair.peer, "d")]
+            .map(|(server, side)| Writers::start(&server.dsn(DB), 3, Duration::from_millis(20), &write(side)));
+        crash_at(&mut pair, point, &mut seed).await;
+        go_on(&mut pair, on_source).await;
+        on_peer.stop().await;
+        pair.source.psql(DB, "SELECT pgrelay.wait_for_state('move', 'running', '3 min', 'reverse')").await;
+        pair.wait_for_catchup(LONG).await;
+        pgrelay_tests::assert_tables_equal(&pair.source_client().await, &pair.peer_client().await, &["public.hot", "public.proof"]).await;
+        let twice = pair.peer.psql(DB, "SELECT count(*) - count(DISTINCT (side, n)) FROM proof").await;
+        assert_eq!(twice, "0", "rows applied twice after a crash at {}", point.name());
+        let same = "SELECT count(*) - count(DISTINCT (direction, source_commit_lsn, change_no)) FROM pgrelay_peer.conflict";
+        assert_eq!([pair.source.psql(DB, same).await, pair.peer.psql(DB, same).await], ["0", "0"], "conflicts that are recorded twice");
+    }
+    let met = "SELECT count(*) > 0 FROM pgrelay_peer.conflict";
+    assert_eq!([pair.source.psql(DB, met).await, pair.peer.psql(DB, met).await], ["t", "t"], "conflicts on both sides");
 }
 
 /// Both are large and come in progress: one stays open, the other is found prepared by the next applier.

@@ -33,6 +33,17 @@ const CONTENDED: u32 = 20;
 /// To read the stream again costs more than to go change by change for a moment. Where both sides write, one conflict seldom comes alone.
 const CAREFUL_FOR: Duration = Duration::from_secs(1);
 
+/// How much is looked at before a transaction's changes are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// Nothing: a conflict shows as a surprise.
+    None,
+    /// What others may have written, many rows at once where that can be (`weigh`).
+    Weigh,
+    /// What each change meets; the transaction is one of the peer's by itself.
+    Each,
+}
+
 /// What a change that is applied with care belongs to.
 pub(super) struct Careful {
     /// Its transaction.
@@ -40,7 +51,7 @@ pub(super) struct Careful {
     /// Its number there.
     pub(super) number: i64,
     /// How conflicts are decided.
-    pub(super) rules: Rules,
+    pub(super) rules: Arc<Rules>,
 }
 
 impl Open {
@@ -65,9 +76,21 @@ impl Applier {
         let commit = transaction.commit;
         // The position is the end of a commit record.
         let is_there = self.tables.is_none() && commit < self.position;
-        let is_careful = commit < self.careful_until || self.is_skipped(commit);
-        let rules = self.setting.rules.borrow().clone();
-        Open { transaction, commit_ts, is_there, changes: 0, rules, is_careful, is_echo: false }
+        let is_careful = commit < self.careful_until.max(self.weigh_until) || self.is_skipped(commit);
+        let care = if is_careful { Care::Each } else { Care::None };
+        let rules = Arc::new(self.setting.rules.borrow().clone());
+        Open { transaction, commit_ts, is_there, changes: 0, rules, care, is_echo: false }
+    }
+
+    /// How much care a transaction takes that comes whole.
+    pub(super) fn care_for(&self, open: &Open) -> Care {
+        let commit = open.transaction.commit;
+        match () {
+            () if commit < self.careful_until || self.is_skipped(commit) || is_before(self.careful_for) => Care::Each,
+            () if commit >= self.weigh_until && !is_before(self.weigh_for) => Care::None,
+            () if self.may_weigh() => Care::Weigh,
+            () => Care::Each,
+        }
     }
 
     /// Whether the transaction of this commit record is to be left out.
@@ -82,7 +105,7 @@ impl Applier {
 
     /// Whether a conflict was met a moment ago, where changes come from both sides.
     pub(super) fn careful_lately(&self) -> bool {
-        self.careful_for.is_some_and(|until| Instant::now() < until)
+        is_before(self.careful_for) || is_before(self.weigh_for)
     }
 
     fn be_careful(&mut self) {
@@ -91,14 +114,30 @@ impl Applier {
         }
     }
 
+    pub(super) fn be_weighing(&mut self) {
+        if self.setting.two_way.is_some() {
+            self.weigh_for = Some(Instant::now() + CAREFUL_FOR);
+        }
+    }
+
     /// Whether the open transaction goes change by change.
     pub(super) fn is_careful(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.is_careful)
+        self.open.as_ref().is_some_and(|open| open.care == Care::Each)
     }
 
     pub(super) fn careful_of_open(&self) -> Result<Careful> {
         let open = self.open.as_ref().ok_or_else(outside)?;
         Ok(Careful { of: open.origin(), number: open.changes, rules: open.rules.clone() })
+    }
+
+    /// Makes the target of a relation whose changes notice nobody: who wrote a row is looked at before.
+    pub(super) async fn careful_target(&mut self, relation: &Arc<Relation>) -> Result<&Target> {
+        if self.careful_targets.get(&relation.oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
+            let kept = self.setting.kept.contains(relation.table.as_ref());
+            let target = Target::new(&mut self.session, relation.clone(), self.setting.exact, kept, Notices::None).await?;
+            self.careful_targets.insert(relation.oid, target);
+        }
+        self.careful_targets.get(&relation.oid).ok_or_else(outside)
     }
 
     /// Applies as much of a change as `form` says, by the policies; the peer's transaction is open.
@@ -112,12 +151,7 @@ impl Applier {
         let Careful { of: origin, number, rules } = careful;
         let is_skipped = self.is_skipped(origin.commit);
         self.group.is_careful = true;
-        if self.careful_targets.get(&relation.oid).is_none_or(|t| !Arc::ptr_eq(&t.relation, relation)) {
-            // Whoever wrote a row: that is looked at before.
-            let kept = self.setting.kept.contains(relation.table.as_ref());
-            let target = Target::new(&mut self.session, relation.clone(), self.setting.exact, kept, Notices::None).await?;
-            self.careful_targets.insert(relation.oid, target);
-        }
+        self.careful_target(relation).await?;
         let target = self.careful_targets.get_mut(&relation.oid).ok_or_else(outside)?;
         if target.is_partitioned() {
             return Err(partitioned(&relation.table));
@@ -143,8 +177,11 @@ impl Applier {
         }
         // On the heap: it is large, and few changes come here.
         let outcome = Box::pin(self.resolver.apply(&mut self.session, target, &rules, incoming)).await?;
-        if outcome.conflict.is_some() || outcome.met_others {
-            self.be_careful();
+        match outcome.conflict {
+            // New rows are not looked at where changes are weighed.
+            Some(conflict::Kind::InsertExists | conflict::Kind::MultipleUniqueConflicts) => self.be_careful(),
+            None if !outcome.met_others => {}
+            _ => self.be_weighing(),
         }
         if outcome.conflict == Some(conflict::Kind::DeleteMissing) {
             self.setting.progress.stream(|s| s.deletes_missing += 1);
@@ -164,7 +201,7 @@ impl Applier {
         // What has failed is another transaction than the open one.
         let is_careful = self.is_careful() && !self.session.has_failed_whole();
         match error.kind {
-            Kind::Contention if (is_careful || (self.group.is_careful && !self.draining)) && self.contended < CONTENDED => {
+            Kind::Contention if (is_careful || (self.group.is_decided() && !self.draining)) && self.contended < CONTENDED => {
                 self.contended += 1
             }
             Kind::Conflict if is_careful || self.draining => return self.write_failure(error).await,
@@ -173,15 +210,29 @@ impl Applier {
             Kind::ShapeChanged | Kind::Rejected | Kind::InsufficientPrivilege | Kind::NotSupported if self.has_others_before() => {}
             _ => return error,
         }
-        tracing::info!(object = error.object, "applied change by change: {error}");
+        tracing::info!(object = error.object, "applied with care: {error}");
         self.setting.progress.replayed(&error);
-        self.be_careful();
+        let is_fast = !self.group.is_decided() && !is_careful;
+        let is_behind_others = self.group.is_weighed && self.contended < CONTENDED / 4;
+        let weighs = self.may_weigh()
+            && match error.kind {
+                Kind::Conflict => is_fast,
+                Kind::Contention => is_behind_others,
+                _ => false,
+            };
         if let Err(worse) = self.session.abandon().await {
             return worse;
         }
         let lost = self.forget_wholes().unwrap_or_default();
         let open = self.open.as_ref().map_or(Lsn(0), |open| Lsn(open.transaction.commit.0 + 1));
-        self.careful_until = self.careful_until.max(lost).max(self.group.end).max(open);
+        let until = lost.max(self.group.end).max(open);
+        if weighs {
+            self.be_weighing();
+            self.weigh_until = self.weigh_until.max(until);
+        } else {
+            self.be_careful();
+            self.careful_until = self.careful_until.max(until);
+        }
         self.close_group();
         self.batch.end();
         self.rewind = true;
@@ -191,7 +242,8 @@ impl Applier {
     /// Whether the open group holds whole transactions beside the last one.
     fn has_others_before(&self) -> bool {
         let is_grouped = self.tables.is_none() && self.group.transactions() > i64::from(self.open.is_none());
-        is_grouped && !self.is_careful() && !self.group.is_careful && !self.rewind && !self.draining && !self.streamed.is_ahead()
+        let may = !self.group.is_careful || self.group.is_weighed;
+        is_grouped && may && !self.is_careful() && !self.rewind && !self.draining && !self.streamed.is_ahead()
     }
 
     /// In a transaction of its own: the one that it is about is rolled back, and the position has not moved.
@@ -206,4 +258,8 @@ impl Applier {
         }
         error
     }
+}
+
+fn is_before(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() < until)
 }

@@ -29,7 +29,8 @@ impl Applier {
     pub(super) async fn open_group(&mut self, table: &Arc<TableName>) -> Result<()> {
         if !self.group.is_open() {
             self.group.open(self.setting.gate.clone().lock_owned().await);
-            if !self.is_careful() {
+            self.group.is_weighed = self.is_weighing();
+            if !self.is_careful() && !self.group.is_weighed {
                 self.tell_seen(table).await?;
             }
             self.session.begin();
@@ -79,6 +80,9 @@ impl Applier {
         crash::at(Point::Committed);
         self.written(self.group.end);
         self.batch.end();
+        if self.group.is_weighed {
+            self.contended = 0;
+        }
         let done = self.close_group();
         self.count_up(done);
         self.settle_position().await

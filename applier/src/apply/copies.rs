@@ -126,7 +126,7 @@ impl Applier {
                 Some(relation) => {
                     self.setting.throttle.applied(1, change.payload.len() as u64).await;
                     let operation = if careful {
-                        let careful = Careful { of: change.of, number, rules: self.setting.rules.borrow().clone() };
+                        let careful = Careful { of: change.of, number, rules: Arc::new(self.setting.rules.borrow().clone()) };
                         self.carefully(relation, &change.form, &change.payload, careful).await?
                     } else {
                         self.send(relation.oid, relation, &change.form, &change.payload).await?

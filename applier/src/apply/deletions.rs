@@ -89,7 +89,8 @@ impl Applier {
     ///
     /// Errors: `Conflict` when it has put a row back that was deleted here.
     pub(super) async fn test_brought_back(&mut self) -> Result<()> {
-        if self.group.is_careful || self.group.is_closed || !self.heeds_deletions() {
+        let is_decided = self.group.is_careful && !self.group.is_weighed;
+        if is_decided || self.group.is_closed || !self.heeds_deletions() {
             return Ok(());
         }
         let touched = self.group.touched();
@@ -99,7 +100,8 @@ impl Applier {
         self.session.act_as(None, &super::task_row()).await?;
         self.session.settle().await?;
         for table in tombstone::tables(self.session.client(), &self.setting.origin, &touched).await? {
-            let Some(target) = self.targets.values().find(|target| *target.relation.table == table) else { continue };
+            let targets = if self.group.is_weighed { &self.careful_targets } else { &self.targets };
+            let Some(target) = targets.values().find(|target| *target.relation.table == table) else { continue };
             let seen = self.resolver.sight.seen().position;
             if tombstone::is_brought_back(self.session.client(), &self.setting.origin, target, seen).await? {
                 return Err(Error::new(ErrorKind::Conflict, format!("a change puts back a row of table \"{table}\" that was deleted"))

@@ -83,6 +83,9 @@ impl Applier {
     }
 
     pub(super) async fn send_many_or_few(&mut self) -> Result<()> {
+        if self.group.is_weighed {
+            return self.send_weighed().await;
+        }
         if !self.batch.is_many() {
             self.forget_gathered();
             for (relation, payload) in self.batch.take_few() {

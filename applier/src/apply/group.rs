@@ -36,8 +36,14 @@ pub struct Group {
     pub new_rows: NewRows,
     /// Rows that the other side's sessions deleted, to be remembered there.
     pub deleted: Vec<Deleted>,
-    /// What it holds was decided change by change.
+    /// Some of what it holds was decided change by change.
     pub is_careful: bool,
+    /// What others may have written is looked at before it is changed, many rows at once (`weigh`).
+    pub is_weighed: bool,
+    /// Changes that wait for that.
+    pub waiting: usize,
+    /// Rows of the peer are locked by a look: others wait for its end.
+    pub holds_rows: bool,
     /// It holds what only the stream can bring again: nothing else may share its transaction.
     pub is_closed: bool,
 }
@@ -98,13 +104,18 @@ impl Group {
 
     /// Whether it should be committed though more is there.
     pub fn is_full(&self) -> bool {
-        self.total >= ENOUGH || self.gate.as_ref().is_some_and(|(_, since)| since.elapsed() >= LONG_ENOUGH)
+        self.total >= ENOUGH || self.holds_rows || self.gate.as_ref().is_some_and(|(_, since)| since.elapsed() >= LONG_ENOUGH)
     }
 
     /// Whether what comes next is worth waiting for a moment: the source has not come up with its own WAL, so more is on its way, and
     /// nobody sees the moment.
     pub fn may_wait(&self) -> bool {
         self.is_open() && self.late
+    }
+
+    /// Whether what its changes meet was looked at.
+    pub fn is_decided(&self) -> bool {
+        self.is_careful || self.is_weighed
     }
 
     /// Tables with changes in it.

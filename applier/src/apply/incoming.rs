@@ -7,7 +7,9 @@ use pgrelay_core::{Error, Lsn, Result, error::Kind};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Applier, CopyMessage, End, fresh_snapshot, outside, relations,
+    Applier, CopyMessage, End,
+    careful::Care,
+    fresh_snapshot, outside, relations,
     tables::{Tables, Transaction},
 };
 use crate::{
@@ -52,6 +54,7 @@ impl Applier {
         self.wholes.clear();
         self.careful_targets.clear();
         self.batch.ways.clear();
+        self.weighed.clear();
         self.resolver.forget();
         self.at_end.forget();
         self.forget_what_was_forgotten();
@@ -178,8 +181,8 @@ impl Applier {
                 let transaction = Transaction { xid: self.reference.widen(xid), commit: final_lsn };
                 // Not one that comes in blocks: for so many changes reading again is the smaller cost.
                 let mut open = self.begin(transaction, commit_ts);
-                open.is_careful |= self.careful_lately();
-                if open.is_careful {
+                open.care = self.care_for(&open);
+                if open.care == Care::Each || (open.care == Care::Weigh) != self.group.is_weighed {
                     // What is gathered is not sent behind it, nor done again without it.
                     self.commit_group().await?;
                 }

@@ -38,6 +38,7 @@ mod streamed;
 pub mod tables;
 mod truncate;
 pub mod waiting;
+mod weigh;
 mod whole;
 
 use std::{
@@ -62,6 +63,7 @@ use tokio_postgres::Client;
 
 use self::{
     batch::Batch,
+    careful::Care,
     flush::Flush,
     group::Group,
     prepared::TwoPhase,
@@ -165,9 +167,9 @@ struct Open {
     /// Changes of rows so far.
     changes: i64,
     /// How its conflicts are decided.
-    rules: Rules,
-    /// It goes change by change.
-    is_careful: bool,
+    rules: Arc<Rules>,
+    /// How much is looked at before its changes are made.
+    care: Care,
     /// The opposite direction has written it.
     is_echo: bool,
 }
@@ -197,11 +199,17 @@ pub struct Applier {
     wholes: Wholes,
     /// Transactions that commit before this go change by change: a faster way has met a surprise in them.
     careful_until: Lsn,
+    /// Those that commit before this are weighed.
+    weigh_until: Lsn,
+    /// Updates that wait to be weighed, by relation.
+    weighed: foldhash::HashMap<u32, weigh::Way>,
     resolver: Resolver,
     /// How deferrable keys are tested.
     at_end: deferrable::Tests,
     /// So long transactions go change by change though nothing is known of them: conflicts come together.
     careful_for: Option<Instant>,
+    /// Likewise that they are weighed.
+    weigh_for: Option<Instant>,
     /// To be told to the other side, once the position has come there: how far it has seen this one when nothing is changed.
     mark: Option<Horizon>,
     /// What the session knows of that: see `open_group`.

@@ -65,6 +65,7 @@ impl Applier {
                 let operation = self.carefully(&relation, &form, payload, careful).await?;
                 self.group.count(&relation.table, operation);
             }
+            Verdict::Apply if self.is_weighing() => self.weigh(&relation, old, new, payload).await?,
             Verdict::Apply if self.gathers() => self.gather(&relation, old, new, payload).await?,
             Verdict::Apply => {
                 self.setting.throttle.applied(1, payload.len() as u64).await;

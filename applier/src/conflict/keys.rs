@@ -66,6 +66,11 @@ impl Keys {
         self.keys.iter().find(|key| key.is_primary).map(|key| key.name.as_str())
     }
 
+    /// Whether nothing but the primary key keeps rows apart, and that at every moment.
+    pub fn are_primary(&self) -> bool {
+        matches!(self.keys.as_slice(), [key] if key.is_primary && !key.deferrable)
+    }
+
     /// Whether there are deferrable ones.
     pub fn any_deferrable(&self) -> bool {
         self.keys.iter().any(|key| key.deferrable)

@@ -126,8 +126,8 @@ impl Look {
     }
 }
 
-/// A row of a statement from `locked_sql`.
-pub(super) fn met(row: &Row) -> MetRow {
+/// A row of a statement from `locked_sql`, or another one with `origins`.
+pub fn met(row: &Row) -> MetRow {
     let committed: Option<i64> = row.get("committed");
     let writer = match row.get::<_, &str>("writer") {
         "own" => Writer::Own,
@@ -171,9 +171,9 @@ fn images(table: &TableName, condition: &str, origins: &str) -> String {
     )
 }
 
-/// Who wrote a row of transaction `r.xid` last. The origins of copies are gone when they end, and their numbers may come again: an
+/// A query for who wrote a row of transaction `r.xid` last. The origins of copies are gone when they end, and their numbers may come again: an
 /// origin that nobody has counts as the task's own.
-fn origins(origin: &str, tracks: bool) -> String {
+pub fn origins(origin: &str, tracks: bool) -> String {
     let own_now = "r.xid = pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid";
     if !tracks {
         return format!(

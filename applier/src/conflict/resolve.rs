@@ -27,7 +27,7 @@ use crate::{
     apply::{
         relation::Target,
         session::{self, Session, Value},
-        sight::Sight,
+        sight::{Horizon, Sight},
     },
     pg::{
         pgoutput::{self, Column, Message, Tuple},
@@ -363,6 +363,17 @@ impl Resolver {
             met.writer = Writer::Own;
         }
         has_seen && self.sight.certain().is_none_or(|certain| committed > certain)
+    }
+
+    /// Decides about an update with an unchanged key of a row that was met, where nothing but that key keeps rows apart. `seen`: what the
+    /// other side had seen when it made the update. The second is true where changes of many rows at once would have noticed the row.
+    pub fn weigh(&mut self, table: &TableName, rules: &Rules, (of, seen): (Origin, Horizon), row: &mut MetRow) -> (Decision, bool) {
+        let now = self.sight.seen();
+        self.sight.go_back_to(seen);
+        let met_others = self.judge(table, row);
+        self.sight.go_back_to(now);
+        let change = Change { operation: Operation::Update, table, direction: self.direction, committed: of.committed };
+        (decide(rules, change, Some(Met { writer: row.writer }), &[], Gone::default()), met_others)
     }
 
     /// Leaves one change out and writes down what it was.

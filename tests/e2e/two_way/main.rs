@@ -8,3 +8,4 @@ mod policies;
 mod races;
 mod sides;
 mod third;
+mod weighed;

@@ -8,6 +8,7 @@ mod array;
 mod copy_text;
 pub mod net;
 mod statement;
+pub mod weighed;
 
 use std::{collections::HashMap, sync::Arc};
 

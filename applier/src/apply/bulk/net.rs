@@ -126,6 +126,11 @@ impl Changes {
         self.insert(new, whole)
     }
 
+    /// Whether something is to be done with the row of this key.
+    pub fn holds(&self, key: &Key) -> bool {
+        self.rows.contains_key(key)
+    }
+
     /// What is to be done, in the order in which the rows were met first.
     pub fn into_rows(self) -> impl Iterator<Item = (Key, Net)> {
         self.rows.into_iter()

@@ -27,7 +27,7 @@ impl Applier {
     pub(super) async fn go_ahead(&mut self, xid: u32, at: Lsn) -> Result<()> {
         let s = &self.streamed;
         let alone = s.ahead.is_none() && at >= s.last_commit && self.setting.progress.schema_done();
-        if !alone || self.careful_lately() || at < s.began_at || at < self.careful_until {
+        if !alone || self.careful_lately() || at < s.began_at || at < self.careful_until.max(self.weigh_until) {
             return Ok(());
         }
         self.commit_group().await?;

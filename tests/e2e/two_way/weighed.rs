@@ -1,0 +1,72 @@
+//! Many transactions of both sides meet each other: they are decided in sets, and each is recorded.
+
+use pgrelay_tests::{assert_tables_equal, wait::wait_for_value};
+
+use crate::sides::{MINUTE, Sides};
+
+const OBJECTS: &str = r#"
+    CREATE TYPE colour AS ENUM ('red', 'blue');
+    CREATE TABLE hot (id int PRIMARY KEY, v varchar(10), n numeric(12,4), at timestamptz, list text[], j jsonb, "odd ""name" colour, u float8);
+    CREATE TABLE log (id int PRIMARY KEY, v text);
+    INSERT INTO hot SELECT n, 'copied', n, now(), ARRAY['a,"', NULL], '{"a": [1.50, null]}', 'red', 0.1 FROM generate_series(1, 300) n;"#;
+
+/// Updates of rows and a new row for each, every one a transaction of its own.
+fn updates(from: u32, to: u32, v: &str, log: u32) -> String {
+    format!(
+        r#"DO $$ BEGIN FOR i IN {from}..{to} LOOP
+             UPDATE hot SET v = '{v}', n = n + 1, at = now(), list = list || ARRAY['{{{v}}}'], "odd ""name" = 'blue', j = NULL, u = 'NaN' WHERE id = i;
+             INSERT INTO log VALUES ({log} + i, '{v}');
+             COMMIT;
+           END LOOP; END $$"#
+    )
+}
+
+#[tokio::test]
+async fn conflicts_of_many_transactions_are_decided_in_few_and_recorded_one_by_one() {
+    let sides = Sides::start(OBJECTS, r#""conflict_policy": "latest_wins""#).await;
+    sides.pause().await;
+    sides.source(&updates(1, 200, "s", 0)).await;
+    sides.peer(&updates(101, 300, "d", 1000)).await;
+    sides.source(&updates(151, 200, "s again", 2000)).await;
+    sides.resume().await;
+    sides.run().await;
+    for _ in 0..2 {
+        sides.wait().await;
+    }
+    let rows = "SELECT string_agg(v || ' ' || first || '-' || last, ', ' ORDER BY first) FROM \
+                (SELECT v, min(id) AS first, max(id) AS last FROM hot GROUP BY v, id < 125) AS r";
+    sides.both(rows, "s 1-100, d 101-124, d 125-300, s again 151-200").await;
+    assert_tables_equal(&sides.pair.source_client().await, &sides.pair.peer_client().await, &["public.hot", "public.log"]).await;
+    sides.both("SELECT count(*) FROM log", "450").await;
+    // Each update that has won counts, and no other; new rows all do.
+    sides.applied([150 + 250, 150 + 200]).await;
+    let transactions = "SELECT count(DISTINCT xmin::text) < 10 FROM hot WHERE id BETWEEN";
+    assert_eq!(sides.source(&format!("{transactions} 101 AND 150")).await, "t", "the source's transactions for 50 of the peer");
+    assert_eq!(sides.peer(&format!("{transactions} 151 AND 200")).await, "t", "the peer's transactions for 50 of the source");
+    let met = "SELECT string_agg(direction || ' ' || resolution || ' ' || n, ', ' ORDER BY 1) FROM \
+               (SELECT direction, resolution, count(*) AS n FROM pgrelay.conflict WHERE kind = 'update_origin_differs' AND policy = 'latest_wins' \
+                GROUP BY 1, 2) AS c";
+    let expected = "forward applied 50, forward ignored 100, reverse applied 50, reverse ignored 50";
+    wait_for_value(&sides.pair.source_client().await, met, expected, MINUTE).await;
+    each_record_tells_what_it_was(&sides).await;
+}
+
+async fn each_record_tells_what_it_was(sides: &Sides) {
+    // What has won is the row as it is now, in all its columns; what it met is what the other side had written; and the other way round.
+    let wrong = "
+        SELECT count(*) FROM pgrelay.conflict AS c JOIN hot AS h ON h.id = (c.key->>'id')::int
+        WHERE NOT (
+            c.key = jsonb_build_object('id', h.id) AND c.incoming_old IS NULL AND jsonb_array_length(c.peer_rows) = 1
+            AND c.incoming_new ?& ARRAY['v', 'n', 'at', 'list', 'j', 'odd \"name', 'u'] AND c.peer_rows->0 ?& ARRAY['v', 'n', 'at', 'list', 'j', 'u']
+            AND c.incoming_new->>'v' = CASE WHEN c.direction = 'reverse' THEN 'd' WHEN c.resolution = 'applied' THEN 's again' ELSE 's' END
+            AND c.peer_rows->0->>'v' = CASE WHEN c.direction = 'forward' THEN 'd' WHEN h.id > 150 THEN 's again' ELSE 's' END
+            AND CASE c.resolution WHEN 'applied' THEN c.result_row = c.incoming_new AND jsonb_populate_record(NULL::hot, c.result_row) IS NOT DISTINCT FROM h
+                ELSE c.result_row IS NULL AND (c.direction = 'forward' AND h.v = 's again' OR jsonb_populate_record(NULL::hot, c.peer_rows->0) IS NOT DISTINCT FROM h) END
+            AND c.operation = 'update' AND c.change_no = 1 AND c.constraints = '{}' AND c.note IS NULL
+            AND (c.source_commit_ts > c.peer_commit_ts[1]) = (c.resolution = 'applied') AND cardinality(c.peer_commit_ts) = 1
+            AND c.peer_origins = ARRAY[NULL]::text[])";
+    assert_eq!(sides.source(wrong).await, "0", "records that tell something else");
+    let distinct =
+        "SELECT count(DISTINCT (direction, source_xid)) || ' ' || count(DISTINCT (direction, source_commit_lsn)) FROM pgrelay.conflict";
+    assert_eq!(sides.source(distinct).await, "250 250", "transactions that the records name");
+}
