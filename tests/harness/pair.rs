@@ -32,6 +32,16 @@ impl Pair {
     pub async fn start_with(sql: &str, source_conf: &str, env: &[(&str, &str)]) -> Pair {
         let source = Cluster::start(ClusterOptions { name: "source".into(), package: true, conf: source_conf.into() }).await;
         let peer = Cluster::start(ClusterOptions { name: "peer".into(), ..Default::default() }).await;
+        Pair::between(source, peer, sql, env).await
+    }
+
+    /// As `start`, but the peer too is a server that has the extension installed.
+    pub async fn start_installed_on_both(sql: &str) -> Pair {
+        let [source, peer] = ["source", "peer"].map(|name| ClusterOptions { name: name.into(), package: true, ..Default::default() });
+        Pair::between(Cluster::start(source).await, Cluster::start(peer).await, sql, &[]).await
+    }
+
+    async fn between(source: Cluster, peer: Cluster, sql: &str, env: &[(&str, &str)]) -> Pair {
         source.create_db(DB).await;
         peer.create_db(DB).await;
         source.psql(DB, sql).await;

@@ -47,6 +47,7 @@ pub async fn prepare_first(c: &Context, tables: &[Published]) -> Result<()> {
 async fn prepare(c: &Context, tables: &[Published]) -> Result<()> {
     c.store.begin_reverse(c.row.id).await?;
     let (source, mut peer) = tokio::try_join!(c.source("prepare"), c.peer_plain("prepare"))?;
+    ends::make_extension(c, &source, &peer).await?;
     // What an earlier try has left may be of other tables, and nothing depends on it yet. A slot that is older than its publications cannot
     // be read.
     slot::remove(&source, &c.names).await?;

@@ -2,13 +2,17 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use pgrelay_core::{Lsn, Result, name::TableName};
-use tokio_postgres::Client;
+use pgrelay_core::{
+    Lsn, Result,
+    name::{TableName, quote_ident},
+};
+use tokio_postgres::{Client, error::SqlState};
 
 use super::{cleanup, context::Context};
 use crate::{
     apply,
     pg::{EMPTY_MESSAGE, server_error},
+    store::{Event, Level},
     stream::{
         identity::Marks,
         publication::{self, Published, SourceTable},
@@ -18,6 +22,35 @@ use crate::{
 
 /// Between two looks at how far the forward direction is.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Makes pgrelay's extension on the task's peer, where the server has it and the role may: then tasks can be made there too. It stays when
+/// the task ends, as it does on the source. Nothing here depends on it, so whatever is in its way is told and no more.
+///
+/// `home`: the task's.
+pub async fn make_extension(c: &Context, peer: &Client, home: &Client) -> Result<()> {
+    let failed = |e| server_error(e, "look for the extension pgrelay");
+    let sql = "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'pgrelay'";
+    let version: Option<String> = home.query_opt(sql, &[]).await.map_err(failed)?.map(|row| row.get(0));
+    let may = "SELECT FROM pg_catalog.pg_roles WHERE rolname = current_user AND rolsuper";
+    let is_there = peer.query_opt(sql, &[]).await.map_err(failed)?.is_some();
+    if is_there || peer.query_opt(may, &[]).await.map_err(failed)?.is_none() {
+        return Ok(());
+    }
+    let version = version.map_or_else(String::new, |version| format!(" VERSION {}", quote_ident(&version)));
+    let event = match peer.batch_execute(&format!("CREATE EXTENSION pgrelay{version}")).await {
+        Ok(()) => Event::new(Level::Info, "peer_extension", "the extension pgrelay is on the peer too: tasks can be made there"),
+        // It is not installed there.
+        Err(error) if [SqlState::FEATURE_NOT_SUPPORTED, SqlState::UNDEFINED_FILE].iter().any(|code| error.code() == Some(code)) => {
+            return Ok(());
+        }
+        Err(error) => {
+            let error = server_error(error, "make the extension pgrelay on the peer");
+            Event::new(Level::Warning, "peer_extension", format!("the extension pgrelay is not made on the peer: {error}"))
+                .hint("The task goes on without it. To make tasks there, run CREATE EXTENSION pgrelay there.")
+        }
+    };
+    c.event(event).await
+}
 
 /// The tables of the forward direction.
 pub async fn published_forward(c: &Context) -> Result<Vec<Published>> {

@@ -9,7 +9,10 @@ const OBJECTS: &str = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO 
 
 #[tokio::test]
 async fn one_direction_rests_while_the_other_goes_on() {
-    let sides = Sides::start(OBJECTS, r#""keyless": "full""#).await;
+    let sides = Sides::start_between(Pair::start_installed_on_both(OBJECTS).await, r#""keyless": "full""#).await;
+    let version = sides.source("SELECT extversion FROM pg_extension WHERE extname = 'pgrelay'").await;
+    assert_eq!(sides.peer("SELECT extversion FROM pg_extension WHERE extname = 'pgrelay'").await, version, "the peer has it too");
+    assert_eq!(sides.peer("SELECT count(*) FROM pgrelay.task_status").await, "0", "the task is the source's");
     sides.source("SELECT pgrelay.pause_task('move', 'reverse')").await;
     sides.wait_for_reverse("paused").await;
     sides.peer("INSERT INTO t VALUES (1001, 'd'); DELETE FROM twins WHERE ctid = (SELECT min(ctid) FROM twins)").await;
@@ -41,8 +44,7 @@ async fn one_direction_rests_while_the_other_goes_on() {
 
 #[tokio::test]
 async fn a_task_gets_its_reverse_direction_once_it_runs_and_loses_it_again() {
-    let pair = Pair::start(OBJECTS).await;
-    let sides = Sides::of(pair);
+    let sides = Sides::of(Pair::start_installed_on_both(OBJECTS).await);
     let refused = async |sql: &str, why: &str| {
         let said = sides.pair.source.try_psql(DB, sql).await;
         assert!(said.as_ref().is_err_and(|e| e.contains(why)), "{sql}: {said:?}");
@@ -58,10 +60,16 @@ async fn a_task_gets_its_reverse_direction_once_it_runs_and_loses_it_again() {
     holder.batch_execute("ROLLBACK").await.expect("the lock is given back");
     sides.pair.wait_for_state("running", MINUTE).await;
 
+    // The peer gets the extension where it can be made there; the task does without it.
+    sides.peer("CREATE SCHEMA pgrelay").await;
     // What the peer has written before is its own.
     sides.peer("INSERT INTO t VALUES (1001, 'before')").await;
     sides.source(r#"SELECT pgrelay.alter_task('move', '{"topology": "two_way"}')"#).await;
     sides.run().await;
+    let told = "SELECT string_agg(level || ' ' || message, ', ') FROM pgrelay.event WHERE event = 'peer_extension'";
+    let told = sides.source(told).await;
+    assert!(told.starts_with("warning the extension pgrelay is not made on the peer:"), "{told}");
+    assert_eq!(sides.peer("SELECT count(*) FROM pg_extension WHERE extname = 'pgrelay'").await, "0");
     sides.peer("INSERT INTO t VALUES (1002, 'd')").await;
     sides.source("INSERT INTO t VALUES (1003, 's')").await;
     sides.wait().await;

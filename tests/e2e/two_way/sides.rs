@@ -15,7 +15,12 @@ pub struct Sides {
 impl Sides {
     /// Starts a two-way task of these objects, with options beside that, and waits until both directions run.
     pub async fn start(objects: &str, options: &str) -> Sides {
-        let sides = Sides::of(Pair::start(objects).await);
+        Sides::start_between(Pair::start(objects).await, options).await
+    }
+
+    /// Likewise, between these servers.
+    pub async fn start_between(pair: Pair, options: &str) -> Sides {
+        let sides = Sides::of(pair);
         let more = if options.is_empty() { String::new() } else { format!(", {options}") };
         sides.pair.start_task(&format!(r#"{{"topology": "two_way", "acknowledge_warnings": true{more}}}"#)).await;
         sides.run().await;
