@@ -1,7 +1,8 @@
 //! Changes applied one at a time, each after a look at what it meets: where the fast ways have met a surprise, the same
 //! transactions come again and go this way, by the task's conflict policies.
 //!
-//! Each transaction of the source is one of the peer here, so that the policy `fail` stops before it and after the one before.
+//! Each transaction of the source is one of the peer here, so that the policy `fail` stops before it and after the one before; but for those
+//! that are weighed (`weigh`), which is tried first where both sides write.
 
 use std::{sync::Arc, time::Duration};
 
@@ -208,6 +209,9 @@ impl Applier {
             Kind::Conflict if !self.rewind && !self.draining => {}
             // What came before it in its group is applied first, so that the task stops right before it.
             Kind::ShapeChanged | Kind::Rejected | Kind::InsufficientPrivilege | Kind::NotSupported if self.has_others_before() => {}
+            // It may be the way that is at fault.
+            Kind::ShapeChanged | Kind::Rejected | Kind::InsufficientPrivilege | Kind::NotSupported
+                if self.group.is_weighed && !is_careful && !self.rewind => {}
             _ => return error,
         }
         tracing::info!(object = error.object, "applied with care: {error}");

@@ -93,7 +93,7 @@ impl Applier {
         if is_decided || self.group.is_closed || !self.heeds_deletions() {
             return Ok(());
         }
-        let touched = self.group.touched();
+        let touched = if self.group.is_weighed { self.group.new_in.clone() } else { self.group.touched() };
         if touched.is_empty() {
             return Ok(());
         }

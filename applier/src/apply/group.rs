@@ -40,6 +40,8 @@ pub struct Group {
     pub is_careful: bool,
     /// What others may have written is looked at before it is changed, many rows at once (`weigh`).
     pub is_weighed: bool,
+    /// Tables of a weighed group with new rows that were not looked at.
+    pub new_in: Vec<Arc<TableName>>,
     /// Changes that wait for that.
     pub waiting: usize,
     /// Rows of the peer are locked by a look: others wait for its end.
@@ -111,6 +113,13 @@ impl Group {
     /// nobody sees the moment.
     pub fn may_wait(&self) -> bool {
         self.is_open() && self.late
+    }
+
+    /// A new row comes to a table that is not looked at.
+    pub fn inserts_into(&mut self, table: &Arc<TableName>) {
+        if !self.new_in.contains(table) {
+            self.new_in.push(table.clone());
+        }
     }
 
     /// Whether what its changes meet was looked at.

@@ -59,7 +59,7 @@ use tokio::{
     sync::{Mutex, oneshot, watch},
     time::Instant,
 };
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 
 use self::{
     batch::Batch,
@@ -203,6 +203,8 @@ pub struct Applier {
     weigh_until: Lsn,
     /// Updates that wait to be weighed, by relation.
     weighed: foldhash::HashMap<u32, weigh::Way>,
+    /// How many conflicts are written down.
+    recording: Option<Statement>,
     resolver: Resolver,
     /// How deferrable keys are tested.
     at_end: deferrable::Tests,

@@ -110,6 +110,7 @@ impl Applier {
             careful_until: Lsn(0),
             weigh_until: Lsn(0),
             weighed: Default::default(),
+            recording: None,
             resolver,
             at_end: deferrable::Tests::default(),
             careful_for: None,

@@ -4,7 +4,7 @@
 //! Only where changes go both ways, after a conflict was met (`careful`), and where the commit times tell who was first. Updates wait for
 //! the look where nothing but the primary key keeps a table's rows apart and the key stays; new rows are gathered as where nothing is looked
 //! at, and a row in their way is a surprise. Any other change comes after what waits of its table, and is decided by itself at once.
-//! Whatever goes wrong: all of it is read again and goes change by change.
+//! What goes wrong here is read again and goes change by change, which tells what is wrong if anything is (`careful`).
 
 use std::sync::Arc;
 
@@ -90,7 +90,11 @@ impl Applier {
             _ => None,
         };
         match added {
-            Some(Added::Gathered) => self.group.count(&relation.table, if is_insert { Operation::Insert } else { Operation::Update }),
+            Some(Added::Gathered) if is_insert => {
+                self.group.inserts_into(&relation.table);
+                self.group.count(&relation.table, Operation::Insert);
+            }
+            Some(Added::Gathered) => self.group.count(&relation.table, Operation::Update),
             Some(Added::Waits) => self.group.waiting += 1,
             None => {
                 self.send_weighed_of(relation.oid).await?;
@@ -124,7 +128,14 @@ impl Applier {
     }
 
     async fn send_weighed_of(&mut self, oid: u32) -> Result<()> {
-        let Some(Way::Many(mut weighed)) = self.weighed.remove(&oid) else { return Ok(()) };
+        let mut weighed = match self.weighed.remove(&oid) {
+            Some(Way::Many(weighed)) => weighed,
+            Some(each) => {
+                self.weighed.insert(oid, each);
+                return Ok(());
+            }
+            None => return Ok(()),
+        };
         let left = self.decide_weighed(&mut weighed).await;
         let relation = weighed.relation().clone();
         self.weighed.insert(oid, Way::Many(weighed));
@@ -153,14 +164,15 @@ impl Applier {
         if !all_met.is_empty() {
             crash::at(Point::RowsWeighed);
         }
-        for (updates, met) in all_met {
+        for (updates, found) in all_met {
             self.group.holds_rows = true;
-            let Some(mut met) = met else {
+            let Some(mut found) = found else {
                 left.extend(updates);
                 continue;
             };
             for update in updates {
-                let (decision, met_others) = self.resolver.weigh(&table, &update.rules, (update.of, update.seen), &mut met);
+                let (decision, met_others) =
+                    self.resolver.weigh(&table, &update.rules, (update.of, update.seen), (found.xid, &mut found.writer));
                 noticed |= met_others || decision.conflict.is_some();
                 let applied = match decision.action {
                     Action::Apply | Action::Replace => true,
@@ -172,20 +184,24 @@ impl Applier {
                 }
                 self.group.count(&table, if applied { Operation::Update } else { Operation::Other });
                 if let Some(conflict) = decision.conflict {
-                    notes.push(Note { update, met: met.clone(), conflict, resolution: decision.action.as_str() });
+                    notes.push(Note { update, found: found.clone(), conflict, resolution: decision.action.as_str() });
                 }
                 if applied {
                     // What follows meets what this one has written.
-                    met.writer = Writer::Own;
+                    found.writer = Writer::Own;
                 }
             }
         }
+        notes.sort_by_key(|note| (note.update.of.commit, note.update.number));
+        let to = (origin.as_str(), self.setting.direction);
+        let records = weighed.records(&mut self.session, target.peer(), to, &notes).await?;
         weighed.send(&mut self.session, target.peer()).await?;
-        if !notes.is_empty() {
+        if !records.is_empty() {
             // pgrelay's own table is no business of the table's owner.
             self.session.act_as(None, &table).await?;
-            notes.sort_by_key(|note| (note.update.of.commit, note.update.number));
-            weighed.note(&mut self.session, target.peer(), (&origin, self.setting.direction), &notes).await?;
+            for records in records {
+                records.send(&mut self.session, &mut self.recording).await?;
+            }
             crash::at(Point::ConflictsNoted);
         }
         if noticed {

@@ -126,14 +126,18 @@ impl Look {
     }
 }
 
-/// A row of a statement from `locked_sql`, or another one with `origins`.
-pub fn met(row: &Row) -> MetRow {
-    let committed: Option<i64> = row.get("committed");
-    let writer = match row.get::<_, &str>("writer") {
+/// Who wrote a row that a statement with `origins` tells of.
+pub fn writer(row: &Row) -> Writer {
+    match row.get::<_, &str>("writer") {
         "own" => Writer::Own,
-        "other" => Writer::Other(committed),
+        "other" => Writer::Other(row.get("committed")),
         _ => Writer::Unknown,
-    };
+    }
+}
+
+/// A row of a statement from `locked_sql`.
+pub(super) fn met(row: &Row) -> MetRow {
+    let writer = writer(row);
     MetRow { at: row.get("at"), image: row.get("image"), writer, xid: row.get("xid"), origin: row.get("origin"), constraints: vec![] }
 }
 

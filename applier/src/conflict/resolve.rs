@@ -206,7 +206,7 @@ impl Resolver {
         let gone = Deletions { new, is_known: is_by_key };
         let mut met_others = false;
         for met in row.iter_mut().chain(&mut colliding) {
-            met_others |= self.judge(&table, met);
+            met_others |= self.judge(&table, met.xid, &mut met.writer);
         }
         let met = Seen { row, colliding, gone };
         let decision = met.decide(rules, change);
@@ -220,7 +220,7 @@ impl Resolver {
                 // The row that stays may have values of other keys that the new row has too.
                 comes.colliding = self.colliding(session, target, incoming, None).await?;
                 for met in &mut comes.colliding {
-                    self.judge(&table, met);
+                    self.judge(&table, met.xid, &mut met.writer);
                 }
             }
             let come = self.conclude(session, target, rules, Incoming { operation: Operation::Insert, ..incoming }, &comes).await?;
@@ -353,27 +353,28 @@ impl Resolver {
 
     /// A change that knew of what it meets comes after that, as after what its own direction wrote. True when it is so and
     /// changes of many rows at once would have noticed that row.
-    fn judge(&self, table: &TableName, met: &mut MetRow) -> bool {
+    fn judge(&self, table: &TableName, xid: u32, writer: &mut Writer) -> bool {
         if !self.goes_back(table) {
             return false;
         }
-        let Writer::Other(Some(committed)) = met.writer else { return false };
-        let has_seen = self.sight.has_seen(met.xid, committed);
+        let Writer::Other(Some(committed)) = *writer else { return false };
+        let has_seen = self.sight.has_seen(xid, committed);
         if has_seen {
-            met.writer = Writer::Own;
+            *writer = Writer::Own;
         }
         has_seen && self.sight.certain().is_none_or(|certain| committed > certain)
     }
 
-    /// Decides about an update with an unchanged key of a row that was met, where nothing but that key keeps rows apart. `seen`: what the
+    /// Decides about an update with an unchanged key of a row that transaction `met.0` has written, where nothing but that key keeps rows apart. `seen`: what the
     /// other side had seen when it made the update. The second is true where changes of many rows at once would have noticed the row.
-    pub fn weigh(&mut self, table: &TableName, rules: &Rules, (of, seen): (Origin, Horizon), row: &mut MetRow) -> (Decision, bool) {
+    pub fn weigh(&mut self, table: &TableName, rules: &Rules, (of, seen): (Origin, Horizon), met: (u32, &mut Writer)) -> (Decision, bool) {
         let now = self.sight.seen();
         self.sight.go_back_to(seen);
-        let met_others = self.judge(table, row);
+        let (xid, writer) = met;
+        let met_others = self.judge(table, xid, writer);
         self.sight.go_back_to(now);
         let change = Change { operation: Operation::Update, table, direction: self.direction, committed: of.committed };
-        (decide(rules, change, Some(Met { writer: row.writer }), &[], Gone::default()), met_others)
+        (decide(rules, change, Some(Met { writer: *writer }), &[], Gone::default()), met_others)
     }
 
     /// Leaves one change out and writes down what it was.

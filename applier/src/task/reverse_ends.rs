@@ -37,12 +37,14 @@ pub async fn make_extension(c: &Context, peer: &Client, home: &Client) -> Result
         return Ok(());
     }
     let version = version.map_or_else(String::new, |version| format!(" VERSION {}", quote_ident(&version)));
-    let event = match peer.batch_execute(&format!("CREATE EXTENSION pgrelay{version}")).await {
+    let made = peer.batch_execute(&format!("CREATE EXTENSION pgrelay{version}")).await;
+    let event = match made {
+        // Another task was faster.
+        Err(_) if peer.query_opt(sql, &[]).await.map_err(failed)?.is_some() => return Ok(()),
         Ok(()) => Event::new(Level::Info, "peer_extension", "the extension pgrelay is on the peer too: tasks can be made there"),
-        // It is not installed there.
-        Err(error) if [SqlState::FEATURE_NOT_SUPPORTED, SqlState::UNDEFINED_FILE].iter().any(|code| error.code() == Some(code)) => {
-            return Ok(());
-        }
+        // It is not installed there; before PostgreSQL 15 that is a file that cannot be opened.
+        Err(error) if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) => return Ok(()),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_FILE) && !is_installed(peer).await? => return Ok(()),
         Err(error) => {
             let error = server_error(error, "make the extension pgrelay on the peer");
             Event::new(Level::Warning, "peer_extension", format!("the extension pgrelay is not made on the peer: {error}"))
@@ -50,6 +52,11 @@ pub async fn make_extension(c: &Context, peer: &Client, home: &Client) -> Result
         }
     };
     c.event(event).await
+}
+
+async fn is_installed(server: &Client) -> Result<bool> {
+    let sql = "SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'pgrelay'";
+    Ok(server.query_opt(sql, &[]).await.map_err(|e| server_error(e, "look for the extension pgrelay"))?.is_some())
 }
 
 /// The tables of the forward direction.

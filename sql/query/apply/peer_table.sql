@@ -44,7 +44,7 @@ SELECT pg_catalog.json_build_object(
             'typmod', a.atttypmod,
             'generated', a.attgenerated <> '',
             'identity_always', a.attidentity = 'a',
-            'in_arrays', t.typarray <> 0 AND t.typcategory <> 'A' AND t.typdelim = ',',
+            'in_arrays', t.typarray <> 0 AND t.typcategory NOT IN ('A', 'C') AND t.typdelim = ',',
             'one_image', t.typtype IN ('b', 'e') AND (t.typlen > 0 OR (t.oid < 16384 AND t.typname IN
                 ('text', 'varchar', 'bpchar', 'numeric', 'bytea', 'json', 'jsonb', 'xml', 'bit', 'varbit', 'inet', 'cidr')))) ORDER BY a.attnum), '[]')
         FROM pg_catalog.pg_attribute a

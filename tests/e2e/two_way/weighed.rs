@@ -6,15 +6,20 @@ use crate::sides::{MINUTE, Sides};
 
 const OBJECTS: &str = r#"
     CREATE TYPE colour AS ENUM ('red', 'blue');
-    CREATE TABLE hot (id int PRIMARY KEY, v varchar(10), n numeric(12,4), at timestamptz, list text[], j jsonb, "odd ""name" colour, u float8);
+    CREATE TYPE place AS (street text, no int);
+    CREATE DOMAIN far AS place;
+    CREATE TABLE hot (id int PRIMARY KEY, v varchar(10), n numeric(12,4), at timestamptz, list text[], j jsonb, "odd ""name" colour, u float8,
+        p place, places place[], f far);
     CREATE TABLE log (id int PRIMARY KEY, v text);
-    INSERT INTO hot SELECT n, 'copied', n, now(), ARRAY['a,"', NULL], '{"a": [1.50, null]}', 'red', 0.1 FROM generate_series(1, 300) n;"#;
+    INSERT INTO hot SELECT n, 'copied', n, now(), ARRAY['a,"', NULL], '{"a": [1.50, null]}', 'red', 0.1, ROW('a', 1)::place, '{}', NULL
+        FROM generate_series(1, 300) n;"#;
 
 /// Updates of rows and a new row for each, every one a transaction of its own.
 fn updates(from: u32, to: u32, v: &str, log: u32) -> String {
     format!(
         r#"DO $$ BEGIN FOR i IN {from}..{to} LOOP
-             UPDATE hot SET v = '{v}', n = n + 1, at = now(), list = list || ARRAY['{{{v}}}'], "odd ""name" = 'blue', j = NULL, u = 'NaN' WHERE id = i;
+             UPDATE hot SET v = '{v}', n = n + 1, at = now(), list = list || ARRAY['{{{v}}}'], "odd ""name" = 'blue', j = NULL, u = 'NaN',
+                 p = ('{v}', i), places = ARRAY[ROW('{v}', NULL)::place, NULL], f = ('{v}', NULL) WHERE id = i;
              INSERT INTO log VALUES ({log} + i, '{v}');
              COMMIT;
            END LOOP; END $$"#
@@ -49,6 +54,24 @@ async fn conflicts_of_many_transactions_are_decided_in_few_and_recorded_one_by_o
     let expected = "forward applied 50, forward ignored 100, reverse applied 50, reverse ignored 50";
     wait_for_value(&sides.pair.source_client().await, met, expected, MINUTE).await;
     each_record_tells_what_it_was(&sides).await;
+    one_that_is_alone_is_weighed_too(&sides).await;
+}
+
+async fn one_that_is_alone_is_weighed_too(sides: &Sides) {
+    sides.pause().await;
+    sides.source(&updates(1, 1, "alone s", 5000)).await;
+    sides.peer(&updates(1, 1, "alone d", 6000)).await;
+    sides.resume().await;
+    sides.run().await;
+    for _ in 0..2 {
+        sides.wait().await;
+    }
+    sides.both("SELECT v || p || places[1] || f FROM hot WHERE id = 1", r#"alone d("alone d",1)("alone d",)("alone d",)"#).await;
+    let errors = "SELECT coalesce(string_agg(message, ', '), '') FROM pgrelay.event WHERE level <> 'info' OR event = 'error'";
+    assert_eq!(sides.source(errors).await, "", "events that are no part of the normal course");
+    let twice =
+        "SELECT string_agg(message, ', ') FROM pgrelay.event WHERE event = 'applied_row_by_row' AND message !~ 'met no row|were to change'";
+    assert_eq!(sides.source(twice).await, "", "what was weighed went change by change");
 }
 
 async fn each_record_tells_what_it_was(sides: &Sides) {

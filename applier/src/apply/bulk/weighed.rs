@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use pgrelay_core::{
-    Result,
+    Error, Result,
     conflict::{Direction, Kind, Policy, Rules, Writer},
+    error::Kind as ErrorKind,
 };
 use tokio_postgres::Statement;
 
@@ -28,10 +29,7 @@ use crate::{
         sight::Horizon,
         task_row,
     },
-    conflict::{
-        meet::{self, MetRow},
-        resolve::Origin,
-    },
+    conflict::{meet, resolve::Origin},
     pg::{
         pgoutput::{Column, Tuple},
         server_error,
@@ -52,17 +50,31 @@ pub struct Update {
     pub rules: Arc<Rules>,
 }
 
+/// Who wrote the row that updates are about.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// That.
+    pub writer: Writer,
+    /// The transaction that did.
+    pub xid: u32,
+    /// The replication origin of that, where the server knows one.
+    pub origin: Option<Arc<str>>,
+}
+
 /// A conflict that was decided.
 pub struct Note {
     /// The update.
     pub update: Update,
     /// What it met.
-    pub met: MetRow,
+    pub found: Found,
     /// What kind of conflict it is, and by which policy it was decided.
     pub conflict: (Kind, Policy),
     /// What was done.
     pub resolution: &'static str,
 }
+
+/// What is to be written down of conflicts; each array has an element for each.
+pub struct Records(Vec<Value>);
 
 /// What became of a change that was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +85,9 @@ pub enum Added {
     Waits,
 }
 
+/// What a change costs beside its content.
+const OVERHEAD: usize = 128;
+
 /// A table's changes.
 pub struct Weighed {
     table: Table,
@@ -81,7 +96,9 @@ pub struct Weighed {
     waiting: IndexMap<Key, Vec<Update>, foldhash::fast::RandomState>,
     bytes: usize,
     looks: Option<Statement>,
-    notes: Option<Statement>,
+    images: Option<Statement>,
+    /// So many records are made at once: rows may be wide.
+    at_once: usize,
 }
 
 impl Weighed {
@@ -89,7 +106,7 @@ impl Weighed {
     pub fn new(table: Table, peer: &PeerTable, takes_updates: bool) -> Weighed {
         let is_plain = peer.deferred.is_empty() && peer.columns.iter().all(|column| !column.generated);
         let takes_updates = takes_updates && is_plain && !table.key.is_empty();
-        Weighed { table, takes_updates, waiting: IndexMap::default(), bytes: 0, looks: None, notes: None }
+        Weighed { table, takes_updates, waiting: IndexMap::default(), bytes: 0, looks: None, images: None, at_once: 1 }
     }
 
     /// The description that it was made for.
@@ -142,12 +159,12 @@ impl Weighed {
                 }
             }
         };
-        self.bytes += payload.len();
+        self.bytes += payload.len() + OVERHEAD;
         Ok(added)
     }
 
     /// Locks the rows that updates wait for: the updates of each in their order, and what they meet. The peer's transaction is open.
-    pub async fn meet(&mut self, session: &mut Session, peer: &PeerTable, origins: &str) -> Result<Vec<(Vec<Update>, Option<MetRow>)>> {
+    pub async fn meet(&mut self, session: &mut Session, peer: &PeerTable, origins: &str) -> Result<Vec<(Vec<Update>, Option<Found>)>> {
         use futures_util::TryStreamExt;
         self.bytes = 0;
         if self.waiting.is_empty() {
@@ -168,11 +185,15 @@ impl Weighed {
             let found: std::result::Result<Vec<_>, _> = async { client.query_raw(&statement, keys).await?.try_collect().await }.await;
             found.map_err(|e| server_error(e, &format!("look for conflicts in table \"{table}\"")).object(table.to_string()))
         };
-        let mut met: Vec<(Vec<Update>, Option<MetRow>)> = waiting.into_values().map(|updates| (updates, None)).collect();
+        let mut met: Vec<(Vec<Update>, Option<Found>)> = waiting.into_values().map(|updates| (updates, None)).collect();
         for row in session.ask(ask).await? {
             let number: i64 = row.get("n");
             if let Some((_, found)) = usize::try_from(number - 1).ok().and_then(|at| met.get_mut(at)) {
-                *found = Some(meet::met(&row));
+                *found = Some(Found {
+                    writer: meet::writer(&row),
+                    xid: row.get("xid"),
+                    origin: row.get::<_, Option<&str>>("origin").map(Arc::from),
+                });
             }
         }
         Ok(met)
@@ -189,58 +210,105 @@ impl Weighed {
         self.table.send(session, peer).await
     }
 
-    /// Writes conflicts down. `to`: key of the task, and which way the changes go.
-    pub async fn note(
+    /// What is to be written down of conflicts, while the rows are as they were met. `to`: key of the task, and which way the changes go.
+    pub async fn records(
         &mut self,
         session: &mut Session,
         peer: &PeerTable,
-        (key, direction): (&str, Direction),
+        to: (&str, Direction),
         notes: &[Note],
-    ) -> Result<()> {
-        if notes.is_empty() {
-            return Ok(());
+    ) -> Result<Vec<Records>> {
+        let (mut records, mut rest) = (vec![], notes);
+        while !rest.is_empty() {
+            let (part, others) = rest.split_at(rest.len().min(self.at_once));
+            rest = others;
+            let images = self.images_of(session, peer, part).await?;
+            let widest = images.iter().flatten().map(|image| image.iter().map(String::len).sum()).max().unwrap_or(0);
+            self.at_once = (super::BYTES / widest.max(1)).clamp(1, super::ROWS).min(self.at_once * 4);
+            records.push(self.record(to, part, images)?);
         }
-        let statement = match &self.notes {
+        Ok(records)
+    }
+
+    /// Of each update its key, its new row, and the row that it met.
+    async fn images_of(&mut self, session: &mut Session, peer: &PeerTable, notes: &[Note]) -> Result<Vec<Option<[String; 3]>>> {
+        use futures_util::TryStreamExt;
+        let table = self.table.relation.table.clone();
+        let statement = match &self.images {
             Some(statement) => statement.clone(),
             None => {
-                let sql = self.shape(peer).note((key, direction.as_str()));
-                self.notes.insert(session.prepare(&sql, &task_row()).await?).clone()
+                let sql = self.shape(peer).images();
+                self.images.insert(session.prepare(&sql, &table).await?).clone()
             }
         };
-        for part in notes.chunks(super::ROWS) {
-            let mut columns: Vec<Array> = self.table.columns.iter().map(|_| Array::new()).collect();
-            let mut noted: [Array; 10] = std::array::from_fn(|_| Array::new());
-            for Note { update, met, conflict: (kind, policy), resolution } in part {
-                let (_, new) = rows(&update.payload)?;
-                let new: Vec<Column<'_>> = new.map(|new| new.columns().collect()).unwrap_or_default();
-                let cells = row(&update.payload, &new).map_err(|Unfit| outside())?;
-                columns.iter_mut().zip(&cells).for_each(|(array, cell)| array.push(cell));
-                let written = if let Writer::Other(Some(at)) = met.writer { Some(at.to_string()) } else { None };
-                let Origin { xid, commit, committed } = update.of;
-                let values = [
-                    Some(kind.as_str()),
-                    Some(policy.as_str()),
-                    Some(resolution),
-                    Some(&xid.to_string()),
-                    Some(&commit.to_string()),
-                    Some(&committed.to_string()),
-                    Some(&update.number.to_string()),
-                    Some(&met.image),
-                    met.origin.as_deref(),
-                    written.as_deref(),
-                ];
-                noted.iter_mut().zip(values).for_each(|(array, value)| match value {
-                    Some(value) => array.push_value(value.as_bytes()),
-                    None => array.push(&Cell::Null),
-                });
-            }
-            let values = columns.into_iter().chain(noted).map(|array| Value::Text(Some(array.finish()))).collect();
-            session.execute(statement.clone(), values, Operation::Other, &task_row()).await?;
+        let mut columns: Vec<Array> = self.table.columns.iter().map(|_| Array::new()).collect();
+        for note in notes {
+            let payload = &note.update.payload;
+            let (_, new) = rows(payload)?;
+            let new: Vec<Column<'_>> = new.map(|new| new.columns().collect()).unwrap_or_default();
+            let cells = row(payload, &new).map_err(|Unfit| outside())?;
+            columns.iter_mut().zip(&cells).for_each(|(array, cell)| array.push(cell));
         }
-        Ok(())
+        let values: Vec<Value> = columns.into_iter().map(|array| Value::Text(Some(array.finish()))).collect();
+        let client = session.shared();
+        let ask = async {
+            let found: std::result::Result<Vec<_>, _> = async { client.query_raw(&statement, values).await?.try_collect().await }.await;
+            found.map_err(|e| server_error(e, &format!("write down a conflict in table \"{table}\"")).object(table.to_string()))
+        };
+        let mut images: Vec<Option<[String; 3]>> = notes.iter().map(|_| None).collect();
+        for row in session.ask(ask).await? {
+            let number: i64 = row.get("n");
+            if let Some(image) = usize::try_from(number - 1).ok().and_then(|at| images.get_mut(at)) {
+                *image = Some([row.get("key"), row.get("new"), row.get("met")]);
+            }
+        }
+        Ok(images)
+    }
+
+    fn record(&self, (key, direction): (&str, Direction), notes: &[Note], images: Vec<Option<[String; 3]>>) -> Result<Records> {
+        let table = &self.table.relation.table;
+        let mut arrays: [Array; 12] = std::array::from_fn(|_| Array::new());
+        for (Note { update, found, conflict: (kind, policy), resolution }, images) in notes.iter().zip(images) {
+            let [key, new, met] =
+                images.ok_or_else(|| Error::new(ErrorKind::Internal, "a row that is locked is gone").object(table.to_string()))?;
+            let written = if let Writer::Other(Some(at)) = found.writer { Some(at.to_string()) } else { None };
+            let Origin { xid, commit, committed } = update.of;
+            let values = [
+                Some(kind.as_str()),
+                Some(policy.as_str()),
+                Some(resolution),
+                Some(&xid.to_string()),
+                Some(&commit.to_string()),
+                Some(&committed.to_string()),
+                Some(&update.number.to_string()),
+                Some(&key),
+                Some(&new),
+                Some(&met),
+                found.origin.as_deref(),
+                written.as_deref(),
+            ];
+            arrays.iter_mut().zip(values).for_each(|(array, value)| match value {
+                Some(value) => array.push_value(value.as_bytes()),
+                None => array.push(&Cell::Null),
+            });
+        }
+        let of = [key, direction.as_str(), &table.schema, &table.name];
+        let of = of.into_iter().map(|text| Bytes::copy_from_slice(text.as_bytes()));
+        Ok(Records(of.chain(arrays.into_iter().map(Array::finish)).map(|text| Value::Text(Some(text))).collect()))
     }
 
     fn shape<'a>(&'a self, peer: &'a PeerTable) -> Shape<'a> {
         Shape { table: &self.table.relation.table, peer, columns: &self.table.columns, key: &self.table.key }
+    }
+}
+
+impl Records {
+    /// Writes them down. `prepared`: for all that a session writes.
+    pub async fn send(self, session: &mut Session, prepared: &mut Option<Statement>) -> Result<()> {
+        let statement = match prepared {
+            Some(statement) => statement.clone(),
+            None => prepared.insert(session.prepare(include_str!("../../../../sql/peer/record_conflicts.sql"), &task_row()).await?).clone(),
+        };
+        session.execute(statement, self.0, Operation::Other, &task_row()).await
     }
 }
