@@ -99,7 +99,7 @@ impl Applier {
         }
         self.session.act_as(None, &super::task_row()).await?;
         self.session.settle().await?;
-        for table in tombstone::tables(self.session.client(), &self.setting.origin, &touched).await? {
+        for table in tombstone::tables(self.session.client(), &self.remembered, &self.setting.origin, &touched).await? {
             let targets = if self.group.is_weighed { &self.careful_targets } else { &self.targets };
             let Some(target) = targets.values().find(|target| *target.relation.table == table) else { continue };
             let seen = self.resolver.sight.seen().position;

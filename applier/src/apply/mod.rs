@@ -56,7 +56,7 @@ use pgrelay_core::{
     task::Names,
 };
 use tokio::{
-    sync::{Mutex, oneshot, watch},
+    sync::{Mutex, OnceCell, oneshot, watch},
     time::Instant,
 };
 use tokio_postgres::{Client, Statement};
@@ -218,6 +218,8 @@ pub struct Applier {
     told_seen: Option<i64>,
     /// What deletes rows that came back, by relation.
     again: HashMap<u32, deletions::Again>,
+    /// Asks for the tables of which deletions are remembered.
+    remembered: OnceCell<Statement>,
     /// Deletions that were committed before are not remembered any more.
     forgotten: Lsn,
     /// When that was looked at last.

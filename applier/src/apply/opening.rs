@@ -118,6 +118,7 @@ impl Applier {
             mark,
             told_seen: None,
             again: HashMap::new(),
+            remembered: Default::default(),
             forgotten: Lsn(0),
             forgot_at: None,
             contended: 0,

@@ -12,6 +12,7 @@ use pgrelay_core::{
     conflict::Writer,
     name::{TableName, quote_ident, quote_literal},
 };
+use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Statement, error::SqlState};
 
 use super::meet::MetRow;
@@ -173,12 +174,14 @@ pub async fn is_brought_back(peer: &Client, key: &str, target: &Target, seen: Ls
     Ok(row.map_err(|e| server_error(e, "look for deleted rows").object(table.to_string()))?.get(0))
 }
 
-/// Those of the tables of which rows are remembered.
-pub async fn tables(peer: &Client, key: &str, of: &[Arc<TableName>]) -> Result<Vec<TableName>> {
+/// Those of the tables of which rows are remembered. `prepared`: for all that a session asks.
+pub async fn tables(peer: &Client, prepared: &OnceCell<Statement>, key: &str, of: &[Arc<TableName>]) -> Result<Vec<TableName>> {
+    let failed = |e| server_error(e, "look for deleted rows");
     let (schemas, names): (Vec<&str>, Vec<&str>) = of.iter().map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
     let sql = "SELECT t.schema_name, t.table_name FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[])) AS t (schema_name, table_name) \
                WHERE EXISTS (SELECT FROM pgrelay_peer.tombstone s \
                              WHERE s.task_key = $1 AND s.schema_name = t.schema_name AND s.table_name = t.table_name)";
-    let rows = peer.query(sql, &[&key, &schemas, &names]).await.map_err(|e| server_error(e, "look for deleted rows"))?;
+    let statement = prepared.get_or_try_init(|| peer.prepare(sql)).await.map_err(failed)?;
+    let rows = peer.query(statement, &[&key, &schemas, &names]).await.map_err(failed)?;
     Ok(rows.iter().map(|row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
 }
