@@ -35,12 +35,14 @@ pub fn log_tails() -> String {
 pub async fn wait_until<T>(what: &str, deadline: Duration, mut poll: impl AsyncFnMut() -> Result<T, String>) -> T {
     let end = Instant::now() + deadline;
     let mut rest = Duration::from_millis(10);
+    let mut seen = "(no answer)".to_owned();
     loop {
-        let seen = match tokio::time::timeout_at(end.into(), poll()).await {
+        match tokio::time::timeout_at(end.into(), poll()).await {
             Ok(Ok(value)) => return value,
-            Ok(Err(seen)) => seen,
-            Err(_) => "(no answer)".into(),
-        };
+            Ok(Err(now)) => seen = now,
+            // What was seen before tells more.
+            Err(_) => {}
+        }
         if Instant::now() >= end {
             panic!("waited {deadline:?} for {what}; last seen: {seen}\n{}", log_tails());
         }
