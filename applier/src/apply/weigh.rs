@@ -193,15 +193,17 @@ impl Applier {
             }
         }
         notes.sort_by_key(|note| (note.update.of.commit, note.update.number));
-        let to = (origin.as_str(), self.setting.direction);
-        let records = weighed.records(&mut self.session, target.peer(), to, &notes).await?;
-        weighed.send(&mut self.session, target.peer()).await?;
-        if !records.is_empty() {
+        let (to, mut rest) = ((origin.as_str(), self.setting.direction), notes.as_slice());
+        while !rest.is_empty() {
+            // While the rows are as they were met, and no more of them at once than the memory has room for.
+            let records = weighed.next_records(&mut self.session, target.peer(), to, &mut rest).await?;
             // pgrelay's own table is no business of the table's owner.
             self.session.act_as(None, &table).await?;
-            for records in records {
-                records.send(&mut self.session, &mut self.recording).await?;
-            }
+            records.send(&mut self.session, &mut self.recording).await?;
+            self.session.act_for(target.peer(), &table).await?;
+        }
+        weighed.send(&mut self.session, target.peer()).await?;
+        if !notes.is_empty() {
             crash::at(Point::ConflictsNoted);
         }
         if noticed {

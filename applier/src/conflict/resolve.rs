@@ -365,8 +365,9 @@ impl Resolver {
         has_seen && self.sight.certain().is_none_or(|certain| committed > certain)
     }
 
-    /// Decides about an update with an unchanged key of a row that transaction `met.0` has written, where nothing but that key keeps rows apart. `seen`: what the
-    /// other side had seen when it made the update. The second is true where changes of many rows at once would have noticed the row.
+    /// Decides about an update with an unchanged key of a row that transaction `met.0` has written, where nothing but that key keeps rows
+    /// apart. `seen`: what the other side had seen when it made the update. The second is true where changes of many rows at once would have
+    /// noticed the row.
     pub fn weigh(&mut self, table: &TableName, rules: &Rules, (of, seen): (Origin, Horizon), met: (u32, &mut Writer)) -> (Decision, bool) {
         let now = self.sight.seen();
         self.sight.go_back_to(seen);

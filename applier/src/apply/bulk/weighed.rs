@@ -210,24 +210,21 @@ impl Weighed {
         self.table.send(session, peer).await
     }
 
-    /// What is to be written down of conflicts, while the rows are as they were met. `to`: key of the task, and which way the changes go.
-    pub async fn records(
+    /// What is to be written down of the first of these conflicts, which are taken off; as many as are not too large together. The rows are
+    /// as they were met. `to`: key of the task, and which way the changes go.
+    pub async fn next_records(
         &mut self,
         session: &mut Session,
         peer: &PeerTable,
         to: (&str, Direction),
-        notes: &[Note],
-    ) -> Result<Vec<Records>> {
-        let (mut records, mut rest) = (vec![], notes);
-        while !rest.is_empty() {
-            let (part, others) = rest.split_at(rest.len().min(self.at_once));
-            rest = others;
-            let images = self.images_of(session, peer, part).await?;
-            let widest = images.iter().flatten().map(|image| image.iter().map(String::len).sum()).max().unwrap_or(0);
-            self.at_once = (super::BYTES / widest.max(1)).clamp(1, super::ROWS).min(self.at_once * 4);
-            records.push(self.record(to, part, images)?);
-        }
-        Ok(records)
+        notes: &mut &[Note],
+    ) -> Result<Records> {
+        let (part, others) = notes.split_at(notes.len().min(self.at_once));
+        *notes = others;
+        let images = self.images_of(session, peer, part).await?;
+        let widest = images.iter().flatten().map(|image| image.iter().map(String::len).sum()).max().unwrap_or(0);
+        self.at_once = (super::BYTES / widest.max(1)).clamp(1, super::ROWS).min(self.at_once * 4);
+        self.record(to, part, images)
     }
 
     /// Of each update its key, its new row, and the row that it met.
