@@ -61,7 +61,8 @@ pub async fn wait_exit(child: &mut Child, deadline: Duration) -> Option<ExitStat
 
 /// The folder of PostgreSQL's programs, as `PG_CONFIG` (default `/usr/bin/pg_config`) names it.
 pub fn bindir() -> PathBuf {
-    pg_config("--bindir")
+    static BINDIR: OnceLock<PathBuf> = OnceLock::new();
+    BINDIR.get_or_init(|| pg_config("--bindir")).clone()
 }
 
 /// One answer of `pg_config`.
