@@ -18,7 +18,7 @@ use pgrelay_core::{
 };
 use tokio::sync::watch;
 
-use crate::store::Event;
+use crate::store::{Counts, Event};
 
 /// State of a table, with PostgreSQL's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,6 +125,8 @@ pub struct StreamProgress {
 pub struct Progress {
     tables: Mutex<BTreeMap<TableName, TableProgress>>,
     stream: watch::Sender<StreamProgress>,
+    /// What was applied before this try.
+    before: Mutex<Counts>,
     objects: Mutex<Option<(i32, i32)>>,
     /// Identities of indexes and keys that are on the peer.
     indexes: Mutex<HashSet<String>>,
@@ -140,6 +142,7 @@ impl Default for Progress {
         Progress {
             tables: Mutex::default(),
             stream: watch::Sender::new(StreamProgress::default()),
+            before: Mutex::default(),
             objects: Mutex::default(),
             indexes: Mutex::default(),
             pending: AtomicI64::new(0),
@@ -197,6 +200,21 @@ impl Progress {
     /// What is shown of the stream now.
     pub fn stream_now(&self) -> StreamProgress {
         self.stream.borrow().clone()
+    }
+
+    /// What was applied before this try.
+    pub fn begin_at(&self, before: Counts) {
+        *locked(&self.before) = before;
+    }
+
+    /// What was applied in this try and before.
+    pub fn counts(&self) -> Counts {
+        let (before, now) = (*locked(&self.before), self.stream.borrow());
+        Counts {
+            transactions: before.transactions + now.transactions,
+            changes: before.changes + now.changes,
+            replayed: before.replayed + now.replayed,
+        }
     }
 
     /// Returns when everything committed before `lsn` is on the peer, and on its disk.

@@ -143,6 +143,23 @@ async fn status_is_drawn_every_second_as_plain_text_and_ends_in_order() {
 }
 
 #[tokio::test]
+async fn what_was_applied_right_before_a_pause_is_counted_once() {
+    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY)").await;
+    pair.start_task("{}").await;
+    pair.wait_for_state("running", MINUTE).await;
+    let command = async |name: &str| pair.source.psql(DB, &format!("SELECT pgrelay.{name}('{TASK}')")).await;
+    for n in 1..=5 {
+        pair.source.psql(DB, &format!("INSERT INTO t VALUES ({n}), ({n} + 10)")).await;
+        pair.wait_for_catchup(MINUTE).await;
+        command("pause_task").await;
+        pair.wait_for_state("paused", MINUTE).await;
+        command("resume_task").await;
+        pair.wait_for_state("running", MINUTE).await;
+    }
+    wait_for_row(&pair, "SELECT changes_applied = 10 AND transactions_applied = 5 FROM pgrelay.task_status").await;
+}
+
+#[tokio::test]
 async fn what_is_applied_again_row_by_row_is_counted_with_its_reason() {
     let pair =
         Pair::start("CREATE TABLE u (id int PRIMARY KEY, v int UNIQUE, w int); INSERT INTO u SELECT n, n FROM generate_series(1, 60) n")

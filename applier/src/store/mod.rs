@@ -13,7 +13,7 @@ mod task;
 pub use conflict::Overwritten;
 pub use event::{Event, Level};
 pub use lease::Instance;
-pub use progress::{ProgressRow, TableRow};
+pub use progress::{Counts, ProgressRow, TableRow};
 pub use request::{Request, RequestKind};
 pub use sequence::Interleaved;
 pub use task::{Lineage, TaskRow};

@@ -19,12 +19,8 @@ pub struct ProgressRow {
     pub lag_seconds: Option<f64>,
     /// Microseconds since 2000.
     pub oldest_unapplied_commit: Option<i64>,
-    /// Since the last write.
-    pub transactions: i64,
-    /// Since the last write.
-    pub changes: i64,
-    /// Groups applied again row by row since the last write.
-    pub replayed: i64,
+    /// What was applied.
+    pub counts: Counts,
     /// Why the last of them was.
     pub replay_reason: Option<String>,
     /// A position that the peer has reached.
@@ -43,6 +39,17 @@ pub struct ProgressRow {
     pub throttle: serde_json::Value,
     /// Part of the time in which they keep the task waiting, 0 to 1.
     pub throttled: Option<f64>,
+}
+
+/// What the stream has applied since the task started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Transactions of the source.
+    pub transactions: i64,
+    /// Changes.
+    pub changes: i64,
+    /// Groups applied again row by row.
+    pub replayed: i64,
 }
 
 /// What `table_status` shows of one table.
@@ -91,8 +98,8 @@ impl Store {
                 &row.lag_bytes,
                 &row.lag_seconds,
                 &row.oldest_unapplied_commit,
-                &row.transactions,
-                &row.changes,
+                &row.counts.transactions,
+                &row.counts.changes,
                 &row.objects_done,
                 &row.objects_total,
                 &on_peer,
@@ -102,13 +109,27 @@ impl Store {
                 &row.copy_seconds_left,
                 &throttle,
                 &row.throttled,
-                &row.replayed,
+                &row.counts.replayed,
                 &row.replay_reason,
                 &task.direction.as_str(),
             ],
         )
         .await
         .map(drop)
+    }
+
+    /// What a task's direction has applied so far, as it was written last.
+    pub async fn counts(&self, task: &TaskRow) -> Result<Counts> {
+        let found =
+            self.rows("read the progress", include_str!("../../../sql/store/counts.sql"), &[&task.id, &task.direction.as_str()]).await?;
+        Ok(found.first().map_or_else(Counts::default, |row| Counts { transactions: row.get(0), changes: row.get(1), replayed: row.get(2) }))
+    }
+
+    /// Writes what a task's direction has applied so far, and nothing else.
+    pub async fn write_counts(&self, task: &TaskRow, counts: Counts) -> Result<()> {
+        let Counts { transactions, changes, replayed } = counts;
+        let sql = include_str!("../../../sql/store/write_counts.sql");
+        self.write("write the progress", sql, &[&task.id, &task.direction.as_str(), &transactions, &changes, &replayed]).await.map(drop)
     }
 
     /// Writes what `table_status` shows of some tables.

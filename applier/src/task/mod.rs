@@ -73,7 +73,12 @@ pub async fn serve(base: Base, pair: Arc<Pair>, mut rows: channel::Receiver<Task
                     changed = rows.changed() => if changed.is_err() { return Ok(()) },
                 }
             }
-            changed = rows.changed() => if changed.is_err() { return Ok(()) },
+            changed = rows.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                reporter::write_counts(&context).await?;
+            }
         }
     }
 }
@@ -114,6 +119,7 @@ async fn work(c: &Context) -> Result<()> {
     let mut retry = Retry::default();
     loop {
         c.reset_progress();
+        c.progress().begin_at(c.store.counts(&c.row).await?);
         let options = c.options();
         let both = async {
             tokio::select! {
@@ -122,7 +128,9 @@ async fn work(c: &Context) -> Result<()> {
                 never = conflicts::run(c) => match never {},
             }
         };
-        match both.await {
+        let ended = both.await;
+        reporter::write_counts(c).await?;
+        match ended {
             Ok(Outcome::Finished) => return c.state(Actual::Finished, None).await,
             Ok(Outcome::PrecheckFailed(error)) => return c.state(Actual::PrecheckFailed, Some(&error)).await,
             Ok(Outcome::ForeignSource(error)) => return c.state(Actual::Stopped, Some(&error)).await,

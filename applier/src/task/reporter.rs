@@ -20,7 +20,7 @@ use super::{
 use crate::{
     pg::server_error,
     progress::{Progress, StreamProgress, TableProgress, TableState},
-    store::{Event, Level, ProgressRow, TableRow},
+    store::{Counts, Event, Level, ProgressRow, TableRow},
 };
 
 /// How often it is looked.
@@ -40,7 +40,6 @@ pub async fn run(c: &Context, at_one_position: Option<watch::Receiver<bool>>) ->
     let source = c.source("report").await?;
     let mut reporter = Reporter {
         c,
-        last: StreamProgress::default(),
         written: None,
         tables: HashMap::new(),
         lag: Lag::default(),
@@ -65,6 +64,12 @@ pub async fn write_tables(c: &Context) -> Result<()> {
     c.store.tables(c.row.id, &rows).await
 }
 
+/// Writes what was applied since it was looked last, when a try has ended.
+pub async fn write_counts(c: &Context) -> Result<()> {
+    let counts = c.progress().counts();
+    if counts == Counts::default() { Ok(()) } else { c.store.write_counts(&c.row, counts).await }
+}
+
 /// Writes once how many objects of the schema are made.
 pub async fn write_objects(c: &Context) -> Result<()> {
     let objects = c.progress().objects();
@@ -74,7 +79,6 @@ pub async fn write_objects(c: &Context) -> Result<()> {
 
 struct Reporter<'a> {
     c: &'a Context,
-    last: StreamProgress,
     written: Option<(Instant, ProgressRow)>,
     tables: HashMap<TableName, TableRow>,
     lag: Lag,
@@ -111,9 +115,7 @@ impl Reporter<'_> {
             lag_bytes: lag.map(|l| l.bytes),
             lag_seconds: lag.map(|l| l.age.as_secs_f64()),
             oldest_unapplied_commit: now.applying_since,
-            transactions: now.transactions - self.last.transactions,
-            changes: now.changes - self.last.changes,
-            replayed: now.replayed - self.last.replayed,
+            counts: progress.counts(),
             replay_reason: now.replay_reason.clone(),
             on_peer: positive(now.on_peer),
             objects_done: objects.map(|o| o.0),
@@ -126,7 +128,6 @@ impl Reporter<'_> {
         };
         if self.is_news(&row) {
             self.c.store.progress(&self.c.row, &row).await?;
-            self.last = now;
             self.written = Some((Instant::now(), row));
         }
         self.tell_missing(missing).await?;
@@ -187,8 +188,9 @@ impl Reporter<'_> {
         let Some((at, before)) = &self.written else { return true };
         let changed = (row.lag_bytes, row.oldest_unapplied_commit, row.objects_done, row.rows_pending, row.speed, &row.throttle)
             != (before.lag_bytes, before.oldest_unapplied_commit, before.objects_done, before.rows_pending, before.speed, &before.throttle)
+            || row.counts != before.counts
             || percent(row.throttled) != percent(before.throttled);
-        changed || row.transactions > 0 || row.changes > 0 || row.replayed > 0 || at.elapsed() >= SILENCE
+        changed || at.elapsed() >= SILENCE
     }
 
     async fn measure(&mut self, source: &Client, now: &StreamProgress) -> Result<Behind> {

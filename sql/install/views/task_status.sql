@@ -153,8 +153,8 @@ COMMENT ON COLUMN pgrelay.task_status.oldest_unapplied_commit IS 'When the oldes
 COMMENT ON COLUMN pgrelay.task_status.received_lsn IS 'Position up to which changes were received.';
 COMMENT ON COLUMN pgrelay.task_status.applied_lsn IS 'Position up to which changes were applied.';
 COMMENT ON COLUMN pgrelay.task_status.confirmed_lsn IS 'Position up to which the source may remove WAL.';
-COMMENT ON COLUMN pgrelay.task_status.transactions_applied IS 'Transactions of the stream applied so far.';
-COMMENT ON COLUMN pgrelay.task_status.changes_applied IS 'Changes of the stream applied so far.';
+COMMENT ON COLUMN pgrelay.task_status.transactions_applied IS 'Transactions of the stream applied so far; what was on its way to the peer when it was paused or a connection was lost may be missing.';
+COMMENT ON COLUMN pgrelay.task_status.changes_applied IS 'Changes of the stream applied so far; what was on its way to the peer when it was paused or a connection was lost may be missing.';
 COMMENT ON COLUMN pgrelay.task_status.replayed IS 'How often a group of transactions met a surprise on the peer, was rolled back and applied again row by row: nothing is wrong, but it takes longer.';
 COMMENT ON COLUMN pgrelay.task_status.replay_reason IS 'What the last of those surprises was.';
 COMMENT ON COLUMN pgrelay.task_status.attached IS 'Whether an applier works on this database.';
