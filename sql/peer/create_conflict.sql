@@ -2,8 +2,8 @@
 -- record_conflict.sql, and carried from here to the database that the task was made in.
 
 CREATE TABLE IF NOT EXISTS pgrelay_peer.conflict (
-    id uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
-    ordinal bigint GENERATED ALWAYS AS IDENTITY,
+    ordinal bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
     task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
     direction text NOT NULL CHECK (direction IN ('forward', 'reverse')),
     detected_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
@@ -26,8 +26,7 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.conflict (
     result_row jsonb,
     peer_origins text[] NOT NULL,
     peer_commit_ts timestamptz[] NOT NULL,
-    note text,
-    carried boolean NOT NULL DEFAULT false
+    note text
 );
 CREATE TABLE IF NOT EXISTS pgrelay_peer.tombstone (
     task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
@@ -52,10 +51,14 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.sequence (
 );
 COMMENT ON TABLE pgrelay_peer.sequence IS 'Sequences that give other values here than on the source (interleave_sequences), each row written in the transaction that made it so: they do not follow the source''s.';
 
-CREATE INDEX IF NOT EXISTS conflict_to_carry ON pgrelay_peer.conflict (task_key, ordinal) WHERE NOT carried;
-CREATE INDEX IF NOT EXISTS conflict_age ON pgrelay_peer.conflict (task_key, detected_at) WHERE carried;
+CREATE INDEX IF NOT EXISTS conflict_age ON pgrelay_peer.conflict (detected_at);
 COMMENT ON TABLE pgrelay_peer.conflict IS 'What changes met here and what was done about it. Columns as in the view pgrelay.conflict of the database that the task was made in; tables by their names on the source.';
 COMMENT ON COLUMN pgrelay_peer.conflict.id IS 'By which it is known where it is carried to: a number would begin anew with the next task.';
 COMMENT ON COLUMN pgrelay_peer.conflict.ordinal IS 'The order in which they are carried.';
 COMMENT ON COLUMN pgrelay_peer.conflict.kind IS 'NULL with resolution skipped: a change of a transaction that was left out met nothing. Then policy is NULL too.';
-COMMENT ON COLUMN pgrelay_peer.conflict.carried IS 'It has come to where the task was made: set after the fact, and only then may it be removed.';
+CREATE TABLE IF NOT EXISTS pgrelay_peer.conflict_to_carry (
+    task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
+    ordinal bigint NOT NULL,
+    PRIMARY KEY (task_key, ordinal)
+);
+COMMENT ON TABLE pgrelay_peer.conflict_to_carry IS 'Records of pgrelay_peer.conflict that have not come to where the task was made, each row written with its record and removed after it has come; only then may the record be removed.';

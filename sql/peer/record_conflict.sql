@@ -6,10 +6,14 @@
 -- met, as they were, $18 the row as it became (all jsonb); for each of the rows it met $19 the origin that wrote it last (text[]) and
 -- $20 when, in microseconds since 2000 (bigint[]), NULL where that is not known; $21 what the rest does not tell.
 -- Of a change of a skipped transaction $6 and $8 are NULL.
-INSERT INTO pgrelay_peer.conflict (task_key, direction, schema_name, table_name, operation, kind, constraints, policy, resolution,
-    source_xid, source_commit_lsn, source_commit_ts, change_no, key, incoming_old, incoming_new, peer_rows, result_row,
-    peer_origins, peer_commit_ts, note)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-    (SELECT coalesce(pg_catalog.array_agg(timestamptz '2000-01-01 00:00:00+00' + at.micros * interval '1 microsecond' ORDER BY at.n), '{}')
-     FROM pg_catalog.unnest($20::bigint[]) WITH ORDINALITY AS at (micros, n)),
-    $21)
+WITH made AS (
+    INSERT INTO pgrelay_peer.conflict (task_key, direction, schema_name, table_name, operation, kind, constraints, policy, resolution,
+        source_xid, source_commit_lsn, source_commit_ts, change_no, key, incoming_old, incoming_new, peer_rows, result_row,
+        peer_origins, peer_commit_ts, note)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+        (SELECT coalesce(pg_catalog.array_agg(timestamptz '2000-01-01 00:00:00+00' + at.micros * interval '1 microsecond' ORDER BY at.n), '{}')
+         FROM pg_catalog.unnest($20::bigint[]) WITH ORDINALITY AS at (micros, n)),
+        $21)
+    RETURNING task_key, ordinal
+)
+INSERT INTO pgrelay_peer.conflict_to_carry (task_key, ordinal) SELECT task_key, ordinal FROM made

@@ -1,11 +1,17 @@
--- Brings records of conflicts here, each once, and counts those that are new, in one statement. $1 task, $2 the records as a JSON array of
--- rows of pgrelay_peer.conflict.
+-- Brings records of conflicts here, each once, and counts those that are new, in one statement. $1 task; then arrays with an element for each
+-- record, as conflicts_to_carry.sql gives them, those of arrays as text.
 WITH record AS MATERIALIZED (
     SELECT *
-    FROM pg_catalog.json_to_recordset($2::text::json) AS r (id uuid, ordinal bigint, direction text, detected_at timestamptz,
-        schema_name text, table_name text, operation text, kind text, constraints text[], policy text, resolution text, source_xid xid8,
-        source_commit_lsn pg_lsn, source_commit_ts timestamptz, change_no bigint, key jsonb, incoming_old jsonb, incoming_new jsonb,
-        peer_rows jsonb, result_row jsonb, peer_origins text[], peer_commit_ts timestamptz[], note text)
+    FROM ROWS FROM (
+        pg_catalog.unnest($2::uuid[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::timestamptz[]), pg_catalog.unnest($5::text[]),
+        pg_catalog.unnest($6::text[]), pg_catalog.unnest($7::text[]), pg_catalog.unnest($8::text[]), pg_catalog.unnest($9::text[]),
+        pg_catalog.unnest($10::text[]), pg_catalog.unnest($11::text[]), pg_catalog.unnest($12::xid8[]), pg_catalog.unnest($13::pg_lsn[]),
+        pg_catalog.unnest($14::timestamptz[]), pg_catalog.unnest($15::bigint[]), pg_catalog.unnest($16::jsonb[]),
+        pg_catalog.unnest($17::jsonb[]), pg_catalog.unnest($18::jsonb[]), pg_catalog.unnest($19::jsonb[]), pg_catalog.unnest($20::jsonb[]),
+        pg_catalog.unnest($21::text[]), pg_catalog.unnest($22::text[]), pg_catalog.unnest($23::text[])
+    ) WITH ORDINALITY AS r (id, direction, detected_at, schema_name, table_name, operation, kind, constraints, policy, resolution, source_xid,
+        source_commit_lsn, source_commit_ts, change_no, key, incoming_old, incoming_new, peer_rows, result_row, peer_origins, peer_commit_ts,
+        note, ordinal)
 ), named AS MATERIALIZED (
     -- Each once: there are few tables among many records.
     SELECT d.schema_name, d.table_name,
@@ -17,8 +23,8 @@ WITH record AS MATERIALIZED (
         constraints, policy, resolution, source_xid, source_commit_lsn, source_commit_ts, change_no, key, incoming_old, incoming_new,
         peer_rows, result_row, peer_origins, peer_commit_ts, note)
     SELECT $1, r.id, t.oid, r.direction, r.detected_at, r.schema_name, r.table_name, r.operation, r.kind,
-           r.constraints, r.policy, r.resolution, r.source_xid, r.source_commit_lsn, r.source_commit_ts, r.change_no, r.key, r.incoming_old,
-           r.incoming_new, r.peer_rows, r.result_row, r.peer_origins, r.peer_commit_ts, r.note
+           r.constraints::text[], r.policy, r.resolution, r.source_xid, r.source_commit_lsn, r.source_commit_ts, r.change_no, r.key,
+           r.incoming_old, r.incoming_new, r.peer_rows, r.result_row, r.peer_origins::text[], r.peer_commit_ts::timestamptz[], r.note
     FROM record r
     JOIN named t USING (schema_name, table_name)
     ORDER BY r.ordinal

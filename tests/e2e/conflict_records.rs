@@ -13,7 +13,7 @@ const COUNTED: &str =
     "SELECT coalesce(sum(confl_insert_exists), 0) || ' ' || coalesce(sum(confl_delete_missing), 0) FROM pgrelay.conflict_count";
 
 /// Records on the peer that have not come yet.
-const TO_CARRY: &str = "SELECT count(*)::text FROM pgrelay_peer.conflict WHERE NOT carried";
+const TO_CARRY: &str = "SELECT count(*)::text FROM pgrelay_peer.conflict_to_carry";
 
 /// A task that streams one table.
 async fn running() -> Pair {
@@ -34,7 +34,8 @@ async fn record(pair: &Pair, kind: &str, many: u32, days: u32) {
             '{{"id": 1, "v": "it''s \\ \u00e4", "n": 12345678901234567890.12345}}', '[{{"id": 1}}, {{"id": 2}}]', NULL,
             '{{NULL,other}}', '{{NULL,820551845678901}}', 'a note')$s$, task_key, n)
         FROM pgrelay_peer.task, generate_series(1, {many}) n \gexec
-        UPDATE pgrelay_peer.conflict SET detected_at = detected_at - interval '{days} days' WHERE NOT carried;
+        UPDATE pgrelay_peer.conflict c SET detected_at = detected_at - interval '{days} days'
+        FROM pgrelay_peer.conflict_to_carry w WHERE w.ordinal = c.ordinal;
         COMMIT"#
     );
     pair.peer.psql(DB, &sql).await;
@@ -60,7 +61,8 @@ async fn a_record_comes_to_the_source_as_it_is_and_is_counted_once() {
     wait_for_value(&source, COUNTED, "1100 3", MINUTE).await;
     wait_for_value(&peer, TO_CARRY, "0", MINUTE).await;
     // As after a crash between the two sides.
-    pair.peer.psql(DB, "UPDATE pgrelay_peer.conflict SET carried = false").await;
+    let again = "INSERT INTO pgrelay_peer.conflict_to_carry (task_key, ordinal) SELECT task_key, ordinal FROM pgrelay_peer.conflict";
+    pair.peer.psql(DB, again).await;
     wait_for_value(&peer, TO_CARRY, "0", MINUTE).await;
     assert_eq!(pair.source.psql(DB, COUNTED).await, "1100 3");
     let there = contents(&pair.peer, "pgrelay_peer.conflict").await;
@@ -81,6 +83,10 @@ async fn old_records_go_on_both_sides_and_counts_stay() {
     pair.wait_for_state("paused", MINUTE).await;
     record(&pair, "insert_exists", 2, 31).await;
     record(&pair, "delete_missing", 3, 29).await;
+    // What has not come stays, however old it is.
+    let key = pair.peer.psql(DB, "SELECT task_key FROM pgrelay_peer.task").await;
+    let gone = peer.execute(include_str!("../../sql/peer/forget_conflicts.sql"), &[&key, &30]).await;
+    assert_eq!(gone.expect("a statement that runs"), 0);
     command("resume_task").await;
     wait_for_value(&source, COUNTED, "2 3", MINUTE).await;
     let left = "SELECT string_agg(DISTINCT kind, ' ') || ' ' || count(*) FROM ";

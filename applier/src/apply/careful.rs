@@ -34,6 +34,9 @@ const CONTENDED: u32 = 20;
 /// To read the stream again costs more than to go change by change for a moment. Where both sides write, one conflict seldom comes alone.
 const CAREFUL_FOR: Duration = Duration::from_secs(1);
 
+/// To weigh costs little more than not to.
+const WEIGH_FOR: Duration = Duration::from_secs(10);
+
 /// How much is looked at before a transaction's changes are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Care {
@@ -84,8 +87,14 @@ impl Applier {
     }
 
     /// How much care a transaction takes that comes whole.
-    pub(super) fn care_for(&self, open: &Open) -> Care {
+    pub(super) fn care_for(&mut self, open: &Open) -> Care {
         let commit = open.transaction.commit;
+        // The moment for which more of the kind is expected begins with what comes again, however long that takes.
+        if commit < self.careful_until {
+            self.be_careful();
+        } else if commit < self.weigh_until {
+            self.be_weighing();
+        }
         match () {
             () if commit < self.careful_until || self.is_skipped(commit) || is_before(self.careful_for) => Care::Each,
             () if commit >= self.weigh_until && !is_before(self.weigh_for) => Care::None,
@@ -117,7 +126,7 @@ impl Applier {
 
     pub(super) fn be_weighing(&mut self) {
         if self.setting.two_way.is_some() {
-            self.weigh_for = Some(Instant::now() + CAREFUL_FOR);
+            self.weigh_for = Some(Instant::now() + WEIGH_FOR);
         }
     }
 

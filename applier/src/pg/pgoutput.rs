@@ -67,6 +67,11 @@ pub fn is_change(payload: &[u8]) -> bool {
     matches!(payload.first(), Some(b'I' | b'U' | b'D' | b'T'))
 }
 
+/// Whether a message says that its transaction came to the server by replication, and from where.
+pub fn is_origin(payload: &[u8]) -> bool {
+    payload.first() == Some(&b'O')
+}
+
 /// `relreplident` of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplicaIdentity {

@@ -1,6 +1,11 @@
 //! Records of conflicts, as they come from the peer.
 
+use bytes::BytesMut;
 use pgrelay_core::{Error, Result, conflict::Direction, error::Kind, name::TableName};
+use tokio_postgres::{
+    Row,
+    types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
+};
 
 use super::Store;
 use crate::pg::server_error;
@@ -20,11 +25,43 @@ pub struct Overwritten {
     pub result: Option<String>,
 }
 
+/// A value that goes on as it came: its type has the same form on every server.
+#[derive(Debug)]
+struct Raw<'a>(&'a [u8]);
+
+impl<'a> FromSql<'a> for Raw<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> std::result::Result<Raw<'a>, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Raw(raw))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+impl ToSql for Raw<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
 impl Store {
-    /// Adds records, a JSON array of rows of `pgrelay_peer.conflict`, and counts them. What is there already is neither added nor counted.
-    pub async fn add_conflicts(&self, task_id: i64, records: &str) -> Result<()> {
+    /// Adds records and counts them; what is there already is neither added nor counted. `records`: what the peer answers to
+    /// `sql/peer/conflicts_to_carry.sql`, two columns and then those of the records.
+    pub async fn add_conflicts(&self, task_id: i64, records: &Row) -> Result<()> {
         let sql = include_str!("../../../sql/store/add_conflicts.sql");
-        self.write("write down conflicts", sql, &[&task_id, &records]).await.map(drop)
+        let failed = |e| server_error(e, "read conflicts of the peer");
+        let arrays = (2..records.len()).map(|n| records.try_get(n)).collect::<std::result::Result<Vec<Raw<'_>>, _>>().map_err(failed)?;
+        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&task_id];
+        values.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
+        self.write("write down conflicts", sql, &values).await.map(drop)
     }
 
     /// What the record of this number says.

@@ -21,7 +21,7 @@ pub struct ProgressRow {
     pub oldest_unapplied_commit: Option<i64>,
     /// What was applied.
     pub counts: Counts,
-    /// Why the last of them was.
+    /// Why what was applied again last had to be.
     pub replay_reason: Option<String>,
     /// A position that the peer has reached.
     pub on_peer: Option<Lsn>,

@@ -4,8 +4,9 @@
 //! nothing more is read, so the source slows down and memory stays bounded, but the status still goes out: the source never gives the connection up as dead.
 //! The status confirms only what the applier says the peer has flushed.
 //!
-//! It has a thread of its own, so that it can rest between two reads of a backlog: the source sends each message by itself, and a
-//! thread that waits for them is woken for each, which costs the sender more than to decode it. One that sleeps is not.
+//! It has a thread of its own, so that it can rest between two reads of a backlog, or of what comes back from the opposite direction: the
+//! source sends each message by itself, and a thread that waits for them is woken for each, which costs the sender more than to decode
+//! it. One that sleeps is not.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,7 +37,7 @@ const TOGETHER: usize = 1024;
 /// Bytes from which on a delivery goes without waiting for more frames, in the middle of a transaction too.
 const TOGETHER_BYTES: usize = 128 << 10;
 
-/// For how long the reader of a backlog rests when little has come. Nobody sees the moment.
+/// For how long the reader rests when little has come, of a backlog or of what comes back. Nobody sees the moment.
 const REST: Duration = Duration::from_millis(1);
 
 /// What is little, in bytes: the buffers between server and reader hold many times as much.
@@ -250,7 +251,7 @@ async fn forward(
     let mut period = tokio::time::interval(STATUS_PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut status = Status { confirmed, received: Lsn(0), told: (Lsn(0), Lsn(0)), at: Instant::now() };
-    let (mut late, mut gathered) = (false, Gathered::default());
+    let (mut may_rest, mut gathered) = (false, Gathered::default());
     loop {
         let first = tokio::select! {
             frame = stream.next() => frame?,
@@ -271,11 +272,13 @@ async fn forward(
                         crash::at(Point::Received);
                     }
                     if let Some(commit) = commit_in(payload)? {
-                        late = is_late(*sent, commit.time);
+                        may_rest = is_late(*sent, commit.time);
                         if let Some(history) = history {
                             history.read(commit.xid, commit.at, commit.time);
                         }
                     }
+                    // As a rule what the opposite direction has written, which nobody waits for.
+                    may_rest |= pgoutput::is_origin(payload);
                 }
                 Frame::Keepalive { wal_end, reply_requested } => {
                     status.received = status.received.max(*wal_end);
@@ -308,7 +311,7 @@ async fn forward(
         if let Some(error) = failed {
             return Err(error);
         }
-        if late && is_little {
+        if may_rest && is_little {
             std::thread::sleep(REST);
         }
     }

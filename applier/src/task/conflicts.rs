@@ -1,9 +1,9 @@
 //! Carries records of conflicts from the peer, where they stand in the transactions that resolved them, to the task's home, and removes
 //! old ones on both sides.
 //!
-//! Added here first, then marked there: after a crash in between they come again, and are known by their ids. What is not marked is never
-//! removed. The marks, and not a place among the records, tell what has still to come: records are not committed in their order. Most are,
-//! so it is looked behind the last one that was carried, and at all of them now and then.
+//! Added here first, then taken off the list there: after a crash in between they come again, and are known by their ids. What is on the
+//! list is never removed. The list, and not a place among the records, tells what has still to come: records are not committed in their
+//! order. Most are, so it is looked behind the last one that was carried, and at the whole list now and then.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -132,13 +132,14 @@ async fn carry_behind(c: &Context, peer: &Client, last: &mut i64) -> Result<()> 
     if !peer.query_one(there, &[]).await.map_err(failed)?.get::<_, bool>(0) {
         return Ok(());
     }
+    let (look, came) = (include_str!("../../../sql/peer/conflicts_to_carry.sql"), include_str!("../../../sql/peer/conflicts_came.sql"));
+    let look = peer.prepare(look).await.map_err(failed)?;
     loop {
-        let row =
-            peer.query_one(include_str!("../../../sql/peer/conflicts_to_carry.sql"), &[&c.names.origin, last]).await.map_err(failed)?;
-        let (ids, records): (Vec<String>, String) = (row.get("ids"), row.get("records"));
-        let Some(behind) = row.get("last") else { return Ok(()) };
+        let records = peer.query_one(&look, &[&c.names.origin, last]).await.map_err(failed)?;
+        let Some(behind) = records.get("last") else { return Ok(()) };
+        let ordinals: Vec<i64> = records.get("ordinals");
         c.store.add_conflicts(c.row.id, &records).await?;
-        peer.execute(include_str!("../../../sql/peer/mark_carried.sql"), &[&ids]).await.map_err(failed)?;
+        peer.execute(came, &[&c.names.origin, &ordinals]).await.map_err(failed)?;
         *last = behind;
     }
 }

@@ -1,6 +1,11 @@
 //! Many transactions of both sides meet each other: they are decided in sets, and each is recorded.
 
-use pgrelay_tests::{assert_tables_equal, wait::wait_for_value};
+use std::time::Duration;
+
+use pgrelay_tests::{
+    assert_tables_equal,
+    wait::{run_for, wait_for_value},
+};
 
 use crate::sides::{MINUTE, Sides};
 
@@ -55,6 +60,7 @@ async fn conflicts_of_many_transactions_are_decided_in_few_and_recorded_one_by_o
     wait_for_value(&sides.pair.source_client().await, met, expected, MINUTE).await;
     each_record_tells_what_it_was(&sides).await;
     one_that_is_alone_is_weighed_too(&sides).await;
+    those_that_follow_are_expected(&sides).await;
 }
 
 async fn one_that_is_alone_is_weighed_too(sides: &Sides) {
@@ -72,6 +78,33 @@ async fn one_that_is_alone_is_weighed_too(sides: &Sides) {
     let twice =
         "SELECT string_agg(message, ', ') FROM pgrelay.event WHERE event = 'applied_row_by_row' AND message !~ 'met no row|were to change'";
     assert_eq!(sides.source(twice).await, "", "what was weighed went change by change");
+}
+
+/// To read the stream again takes a while, so a conflict every other second must not lead to it each time.
+async fn those_that_follow_are_expected(sides: &Sides) {
+    let replayed = async || {
+        sides.pause().await;
+        let sum = sides.source("SELECT sum(replayed) FROM pgrelay.task_status").await;
+        sides.resume().await;
+        sides.run().await;
+        sum.parse::<i64>().expect("a number")
+    };
+    let before = replayed().await;
+    let writer = sides.pair.peer_client().await;
+    for n in 1..=3 {
+        writer.batch_execute(&format!("BEGIN; UPDATE hot SET v = 'd {n}' WHERE id = 2")).await.expect("an update");
+        sides.source(&format!("UPDATE hot SET v = 's {n}' WHERE id = 2")).await;
+        let held = "SELECT count(*)::text FROM pg_stat_activity WHERE application_name LIKE 'pgrelay% apply' AND wait_event_type = 'Lock'";
+        wait_for_value(&sides.pair.peer_client().await, held, "1", MINUTE).await;
+        writer.batch_execute("COMMIT").await.expect("a commit");
+        for _ in 0..2 {
+            sides.wait().await;
+        }
+        sides.both("SELECT v FROM hot WHERE id = 2", &format!("d {n}")).await;
+        run_for(Duration::from_millis(1500)).await;
+    }
+    let more = replayed().await - before;
+    assert!(more <= 2, "{more} times the stream was read again for three conflicts in each direction");
 }
 
 async fn each_record_tells_what_it_was(sides: &Sides) {

@@ -9,6 +9,7 @@ use pgrelay_core::{
     Error, Result,
     conflict::{Direction, Kind, Policy, Rules, Writer},
     error::Kind as ErrorKind,
+    name::TableName,
 };
 use tokio_postgres::Statement;
 
@@ -171,13 +172,7 @@ impl Weighed {
             return Ok(vec![]);
         }
         let table = self.table.relation.table.clone();
-        let statement = match &self.looks {
-            Some(statement) => statement.clone(),
-            None => {
-                let sql = self.shape(peer).look(origins);
-                self.looks.insert(session.prepare(&sql, &table).await?).clone()
-            }
-        };
+        let statement = once(&mut self.looks, session, || shape(&self.table, peer).look(origins), &table).await?;
         let waiting = std::mem::take(&mut self.waiting);
         let keys = self.table.keys(waiting.keys());
         let client = session.shared();
@@ -231,13 +226,7 @@ impl Weighed {
     async fn images_of(&mut self, session: &mut Session, peer: &PeerTable, notes: &[Note]) -> Result<Vec<Option<[String; 3]>>> {
         use futures_util::TryStreamExt;
         let table = self.table.relation.table.clone();
-        let statement = match &self.images {
-            Some(statement) => statement.clone(),
-            None => {
-                let sql = self.shape(peer).images();
-                self.images.insert(session.prepare(&sql, &table).await?).clone()
-            }
-        };
+        let statement = once(&mut self.images, session, || shape(&self.table, peer).images(), &table).await?;
         let mut columns: Vec<Array> = self.table.columns.iter().map(|_| Array::new()).collect();
         for note in notes {
             let payload = &note.update.payload;
@@ -293,19 +282,30 @@ impl Weighed {
         let of = of.into_iter().map(|text| Bytes::copy_from_slice(text.as_bytes()));
         Ok(Records(of.chain(arrays.into_iter().map(Array::finish)).map(|text| Value::Text(Some(text))).collect()))
     }
+}
 
-    fn shape<'a>(&'a self, peer: &'a PeerTable) -> Shape<'a> {
-        Shape { table: &self.table.relation.table, peer, columns: &self.table.columns, key: &self.table.key }
-    }
+fn shape<'a>(table: &'a Table, peer: &'a PeerTable) -> Shape<'a> {
+    Shape { table: &table.relation.table, peer, columns: &table.columns, key: &table.key }
+}
+
+/// A statement that is prepared when it is asked for first.
+async fn once(
+    prepared: &mut Option<Statement>,
+    session: &mut Session,
+    sql: impl FnOnce() -> String,
+    table: &TableName,
+) -> Result<Statement> {
+    Ok(match prepared {
+        Some(statement) => statement.clone(),
+        None => prepared.insert(session.prepare(&sql(), table).await?).clone(),
+    })
 }
 
 impl Records {
     /// Writes them down. `prepared`: for all that a session writes.
     pub async fn send(self, session: &mut Session, prepared: &mut Option<Statement>) -> Result<()> {
-        let statement = match prepared {
-            Some(statement) => statement.clone(),
-            None => prepared.insert(session.prepare(include_str!("../../../../sql/peer/record_conflicts.sql"), &task_row()).await?).clone(),
-        };
+        let sql = || include_str!("../../../../sql/peer/record_conflicts.sql").to_owned();
+        let statement = once(prepared, session, sql, &task_row()).await?;
         session.execute(statement, self.0, Operation::Other, &task_row()).await
     }
 }
