@@ -34,7 +34,7 @@ const CONTENDED: u32 = 20;
 /// To read the stream again costs more than to go change by change for a moment. Where both sides write, one conflict seldom comes alone.
 const CAREFUL_FOR: Duration = Duration::from_secs(1);
 
-/// To weigh costs little more than not to.
+/// To weigh what meets no conflict costs a look at its rows; to read the stream again, for a conflict that was not expected, costs all of it.
 const WEIGH_FOR: Duration = Duration::from_secs(10);
 
 /// How much is looked at before a transaction's changes are made.
@@ -264,6 +264,7 @@ impl Applier {
         let Some(record) = self.resolver.take_failure() else { return error };
         let written = async {
             self.session.abandon().await?;
+            self.session.let_write_alone(true);
             record.write(self.session.client(), &self.resolver.recording).await
         };
         if let Err(worse) = written.await {

@@ -12,7 +12,15 @@ mod end;
 mod value;
 mod whole;
 
-use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt};
@@ -44,9 +52,12 @@ const LARGE: usize = 64 << 10;
 /// Settings of the apply session beside those of every session.
 /// Row lookups must use the key's index even where the table was empty when the plan was made.
 /// A transaction of one statement has no BEGIN that says how it is isolated. Notices of triggers would be answers that nobody waits for.
-const SETTINGS: [(&str, &str); 9] = [
+/// Statements are sent behind a BEGIN that is not answered: where it fails alone, none of them may become a transaction of its own, so
+/// that nothing can be written but where it says so (`let_write_alone`).
+const SETTINGS: [(&str, &str); 10] = [
     ("session_replication_role", "replica"),
     ("default_transaction_isolation", "read committed"),
+    ("default_transaction_read_only", "on"),
     ("client_min_messages", "error"),
     ("synchronous_commit", "on"),
     ("plan_cache_mode", "force_generic_plan"),
@@ -77,6 +88,8 @@ pub struct Session {
     moving: Option<Statement>,
     /// A transaction is to be opened before anything else is sent.
     begins: bool,
+    /// A statement may write that is no part of a transaction.
+    writes_alone: bool,
     /// Transactions of one statement, in their order, that are not answered.
     wholes: VecDeque<Answer>,
     /// So many have been answered, and nobody has been told.
@@ -122,6 +135,7 @@ impl Session {
             goes_back,
             moving: None,
             begins: false,
+            writes_alone: false,
             wholes: VecDeque::new(),
             arrived: 0,
             failed: false,
@@ -198,9 +212,25 @@ impl Session {
         }
         self.settle_wholes().await?;
         self.begins = false;
+        self.let_write_alone(false);
         let client = self.client.clone();
-        let answer = async move { client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await.map(|()| 1) };
+        let answer = async move { client.batch_execute(begin()).await.map(|()| 1) };
         self.queue(Box::pin(answer), Operation::Other, &task_row(), 0, How { tested: true, looked: false }).await
+    }
+
+    /// Whether a statement may write that is sent outside of a transaction.
+    ///
+    /// The answer is not waited for. Where writing is not allowed against what was asked for, such a statement fails; where it is, only the
+    /// next BEGIN is without this guard.
+    pub fn let_write_alone(&mut self, may: bool) {
+        if std::mem::replace(&mut self.writes_alone, may) == may {
+            return;
+        }
+        let client = self.client.clone();
+        let value = if may { "off" } else { "on" };
+        let set = async move { client.batch_execute(&format!("SET default_transaction_read_only = {value}")).await };
+        // The first poll is what sends the request.
+        let _ = Box::pin(set).now_or_never();
     }
 
     /// What is prepared or sent from here on, up to the end of the transaction, has the rights of this role; none for the session's own.
@@ -407,5 +437,18 @@ impl Session {
             self.check(result, operation, &table, how)?;
         }
         Ok(())
+    }
+}
+
+/// What opens a transaction.
+fn begin() -> &'static str {
+    // For the test that has one cancelled by itself: the first that so many others have gone before.
+    static BEFORE: LazyLock<AtomicI64> = LazyLock::new(|| {
+        let before = if cfg!(debug_assertions) { std::env::var("PGRELAY_BEGIN_LOST_AFTER").ok() } else { None };
+        AtomicI64::new(before.and_then(|n| n.parse().ok()).unwrap_or(-1))
+    });
+    match BEFORE.fetch_sub(1, Ordering::Relaxed) {
+        0 => "SELECT pg_catalog.pg_cancel_backend(pg_catalog.pg_backend_pid()), pg_catalog.pg_sleep(60)",
+        _ => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
     }
 }

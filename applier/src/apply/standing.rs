@@ -187,7 +187,7 @@ fn and_seen(seen: Horizon) -> String {
 /// From this position on the task's transactions are prepared here; on the disk when it returns.
 pub fn set_two_phase(key: &str, since: Lsn) -> String {
     format!(
-        "BEGIN; SET LOCAL synchronous_commit = on; UPDATE pgrelay_peer.task SET two_phase_since = '{since}' WHERE task_key = {}; COMMIT",
+        "BEGIN READ WRITE; SET LOCAL synchronous_commit = on; UPDATE pgrelay_peer.task SET two_phase_since = '{since}' WHERE task_key = {}; COMMIT",
         quote_literal(key)
     )
 }

@@ -24,6 +24,7 @@ impl Session {
         values.extend(self.values_of_move(to));
         self.begins = false;
         self.is_over();
+        self.let_write_alone(true);
         let client = self.client.clone();
         let mut answer: Answer = Box::pin(async move { client.execute_raw(&statement, values).await });
         // The first poll is what sends the request.
