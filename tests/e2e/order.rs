@@ -112,7 +112,9 @@ async fn prepared_transactions_come_when_they_are_committed_or_never() {
         .await;
     pair.wait_for_state("copying", LONG).await;
     // Some are prepared during the copy, and committed when every table streams.
-    wait_for_value(&pair.source_client().await, "SELECT count(*)::text FROM pg_replication_slots WHERE active", "1", LONG).await;
+    // The slot is there: while it is made it waits for such transactions to end.
+    let made = "SELECT count(*)::text FROM pg_replication_slots WHERE active AND confirmed_flush_lsn IS NOT NULL";
+    wait_for_value(&pair.source_client().await, made, "1", LONG).await;
     for n in 1..=4 {
         pair.source.psql(DB, &prepare(n)).await;
     }

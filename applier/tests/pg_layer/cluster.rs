@@ -12,7 +12,7 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 
 /// Certificates: an authority, a server certificate for `localhost` and 127.0.0.1, a client certificate for `tls_user`.
 const OPENSSL: &str = r#"set -e
-new() { openssl req -newkey rsa:2048 -nodes -sha256 -days 3 -subj "/CN=$2" -keyout $1.key "${@:3}"; }
+new() { openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -sha256 -days 3 -subj "/CN=$2" -keyout $1.key "${@:3}"; }
 new ca "test authority" -x509 -out ca.crt
 new other "other authority" -x509 -out other.crt
 new self localhost -x509 -out self.crt -addext "subjectAltName=DNS:localhost"
@@ -46,11 +46,33 @@ fn bin(name: &str) -> String {
 
 /// Runs a command, as user `postgres` when started by root, which PostgreSQL refuses.
 pub fn run(folder: &Path, args: &[&str]) {
+    if let Err(told) = try_run(folder, args) {
+        panic!("{told}");
+    }
+}
+
+/// Likewise; what it has told where it fails.
+fn try_run(folder: &Path, args: &[&str]) -> Result<(), String> {
     let as_root = std::fs::metadata("/proc/self").map(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0).unwrap_or(false);
     let drop: &[&str] = if as_root { &["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] } else { &[] };
     let all: Vec<&str> = drop.iter().chain(args).copied().collect();
     let out = Command::new(all[0]).args(&all[1..]).current_dir(folder).env_remove("RUST_BACKTRACE").output().expect("started");
-    assert!(out.status.success(), "{all:?}: {}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let told = || format!("{all:?}: {}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    if out.status.success() { Ok(()) } else { Err(told()) }
+}
+
+/// Starts the server and returns the port it listens on: one that is free, and that no other server takes before this one does.
+fn start_server(folder: &Path, number: u16) -> u16 {
+    // Each test is a process of its own: begin at a place of its own.
+    let begin = std::process::id().wrapping_mul(41) + u32::from(number) * 7;
+    let ports = (0..17000).map(|n| 15000 + (begin.wrapping_add(n) % 17000) as u16);
+    let mut free = ports.filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(5);
+    let mut told = String::from("no port is free");
+    free.find(|port| {
+        let port = format!("-p {port}");
+        try_run(folder, &[&bin("pg_ctl"), "-w", "-D", "data", "start", "-l", "log", "-o", &port]).map_err(|e| told = e).is_ok()
+    })
+    .unwrap_or_else(|| panic!("{told}"))
 }
 
 impl Cluster {
@@ -61,15 +83,11 @@ impl Cluster {
         for open in [folder.parent().expect("has one"), &folder] {
             std::fs::set_permissions(open, std::fs::Permissions::from_mode(0o777)).expect("opened");
         }
-        // Each test is a process of its own: start at a place of its own.
-        let start = std::process::id().wrapping_mul(41) + u32::from(number) * 7;
-        let mut ports = (0..17000).map(|n| 15000 + (start.wrapping_add(n) % 17000) as u16);
-        let port = ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port");
         run(&folder, &["bash", "-c", OPENSSL]);
         run(&folder, &[&bin("initdb"), "-A", "trust", "--no-sync", "--no-locale", "-E", "UTF8", "-D", "data", "-U", "postgres"]);
         let place = folder.display();
         let conf = format!(
-            "port={port}\nunix_socket_directories='{place}'\nlisten_addresses='127.0.0.1'\nwal_level=logical\nfsync=off\nssl=on\n\
+            "unix_socket_directories='{place}'\nlisten_addresses='127.0.0.1'\nwal_level=logical\nfsync=off\nssl=on\n\
              ssl_ca_file='{place}/ca.crt'\nssl_cert_file='{place}/server.crt'\nssl_key_file='{place}/server.key'\n\
              hba_file='{place}/hba'\nmax_prepared_transactions=5\n"
         );
@@ -80,8 +98,8 @@ impl Cluster {
         write("conf", &conf);
         write("hba", HBA);
         run(&folder, &["bash", "-c", "cat conf >> data/postgresql.conf"]);
+        let port = start_server(&folder, number);
         let cluster = Cluster { folder, port };
-        cluster.ctl(&["start", "-l", "log"]);
         let roles = "SET password_encryption = 'md5'; CREATE ROLE md5_user LOGIN REPLICATION PASSWORD 'sEcret';
             SET password_encryption = 'scram-sha-256'; CREATE ROLE scram_user LOGIN REPLICATION PASSWORD 'sEcret';
             CREATE ROLE only_tls LOGIN REPLICATION PASSWORD 'sEcret'; CREATE ROLE only_plain LOGIN REPLICATION PASSWORD 'sEcret';
