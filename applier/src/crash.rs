@@ -117,6 +117,30 @@ pub fn at(point: Point) {
     }
 }
 
+/// What is sent as a BEGIN: one that somebody cancels, alone, after so many others as the test wants (`PGRELAY_BEGIN_LOST_AFTER`).
+#[cfg(debug_assertions)]
+pub fn begin(sql: &'static str) -> &'static str {
+    use std::sync::{
+        LazyLock,
+        atomic::{AtomicI64, Ordering},
+    };
+    static BEFORE: LazyLock<AtomicI64> = LazyLock::new(|| {
+        let before = std::env::var("PGRELAY_BEGIN_LOST_AFTER").ok().and_then(|n| n.parse().ok());
+        AtomicI64::new(before.unwrap_or(-1))
+    });
+    match BEFORE.fetch_sub(1, Ordering::Relaxed) {
+        0 => "SELECT pg_catalog.pg_cancel_backend(pg_catalog.pg_backend_pid()), pg_catalog.pg_sleep(60)",
+        _ => sql,
+    }
+}
+
+/// The same.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn begin(sql: &'static str) -> &'static str {
+    sql
+}
+
 /// Sends a request, and ends the process before its answer when the test wants it: the server may have got it, or not.
 pub async fn sent<T>(point: Point, request: impl Future<Output = T>) -> T {
     let mut request = std::pin::pin!(request);

@@ -12,15 +12,7 @@ mod end;
 mod value;
 mod whole;
 
-use std::{
-    collections::VecDeque,
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicI64, Ordering},
-    },
-};
+use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt};
@@ -35,7 +27,10 @@ use tokio::{
 use tokio_postgres::{Client, Statement};
 
 use super::{hold, peer_table::PeerTable, relation::Ready, task_row};
-use crate::pg::{Endpoint, connect, server_error};
+use crate::{
+    crash,
+    pg::{Endpoint, connect, server_error},
+};
 use answer::How;
 
 pub use self::{answer::Operation, end::Move, value::Value};
@@ -48,6 +43,9 @@ const WINDOW_BYTES: usize = 8 << 20;
 
 /// Bytes of a statement that goes to the server while the next one is made ready.
 const LARGE: usize = 64 << 10;
+
+/// Opens a transaction.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// Settings of the apply session beside those of every session.
 /// Row lookups must use the key's index even where the table was empty when the plan was made.
@@ -214,7 +212,7 @@ impl Session {
         self.begins = false;
         self.let_write_alone(false);
         let client = self.client.clone();
-        let answer = async move { client.batch_execute(begin()).await.map(|()| 1) };
+        let answer = async move { client.batch_execute(crash::begin(BEGIN)).await.map(|()| 1) };
         self.queue(Box::pin(answer), Operation::Other, &task_row(), 0, How { tested: true, looked: false }).await
     }
 
@@ -437,18 +435,5 @@ impl Session {
             self.check(result, operation, &table, how)?;
         }
         Ok(())
-    }
-}
-
-/// What opens a transaction.
-fn begin() -> &'static str {
-    // For the test that has one cancelled by itself: the first that so many others have gone before.
-    static BEFORE: LazyLock<AtomicI64> = LazyLock::new(|| {
-        let before = if cfg!(debug_assertions) { std::env::var("PGRELAY_BEGIN_LOST_AFTER").ok() } else { None };
-        AtomicI64::new(before.and_then(|n| n.parse().ok()).unwrap_or(-1))
-    });
-    match BEFORE.fetch_sub(1, Ordering::Relaxed) {
-        0 => "SELECT pg_catalog.pg_cancel_backend(pg_catalog.pg_backend_pid()), pg_catalog.pg_sleep(60)",
-        _ => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
     }
 }
