@@ -117,28 +117,42 @@ pub fn at(point: Point) {
     }
 }
 
-/// What is sent as a BEGIN: one that somebody cancels, alone, after so many others as the test wants (`PGRELAY_BEGIN_LOST_AFTER`).
+/// Statements of the apply session that can fail alone.
+#[derive(Debug, Clone, Copy)]
+pub enum Alone {
+    /// BEGIN.
+    Begin,
+    /// What tells the session what the other side has seen.
+    Seen,
+}
+
+/// Sent in the place of one that somebody cancels.
+pub const CANCELLED: &str = "SELECT pg_catalog.pg_cancel_backend(pg_catalog.pg_backend_pid()), pg_catalog.pg_sleep(60)";
+
+/// Whether somebody cancels this one: the first behind so many others as the test wants (`PGRELAY_BEGIN_LOST_AFTER`, `PGRELAY_SEEN_LOST_AFTER`).
 #[cfg(debug_assertions)]
-pub fn begin(sql: &'static str) -> &'static str {
+pub fn is_cancelled(what: Alone) -> bool {
     use std::sync::{
         LazyLock,
         atomic::{AtomicI64, Ordering},
     };
-    static BEFORE: LazyLock<AtomicI64> = LazyLock::new(|| {
-        let before = std::env::var("PGRELAY_BEGIN_LOST_AFTER").ok().and_then(|n| n.parse().ok());
-        AtomicI64::new(before.unwrap_or(-1))
-    });
-    match BEFORE.fetch_sub(1, Ordering::Relaxed) {
-        0 => "SELECT pg_catalog.pg_cancel_backend(pg_catalog.pg_backend_pid()), pg_catalog.pg_sleep(60)",
-        _ => sql,
+    fn before(name: &str) -> AtomicI64 {
+        AtomicI64::new(std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(-1))
     }
+    static BEGINS: LazyLock<AtomicI64> = LazyLock::new(|| before("PGRELAY_BEGIN_LOST_AFTER"));
+    static SEEN: LazyLock<AtomicI64> = LazyLock::new(|| before("PGRELAY_SEEN_LOST_AFTER"));
+    let before = match what {
+        Alone::Begin => &BEGINS,
+        Alone::Seen => &SEEN,
+    };
+    before.fetch_sub(1, Ordering::Relaxed) == 0
 }
 
-/// The same.
+/// Nobody does.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
-pub fn begin(sql: &'static str) -> &'static str {
-    sql
+pub fn is_cancelled(_: Alone) -> bool {
+    false
 }
 
 /// Sends a request, and ends the process before its answer when the test wants it: the server may have got it, or not.

@@ -36,10 +36,26 @@ impl Snapshot {
         self.xmin >= earlier.xmax
     }
 
-    /// The 64-bit id of a 32-bit one that is at most 2^31 away from the snapshot, as all ids in the WAL near it are.
-    pub fn widen(&self, xid: u32) -> Xid {
-        let distance = xid.wrapping_sub(self.xmax as u32) as i32;
-        Xid(self.xmax.saturating_add_signed(i64::from(distance)))
+    /// Ids of transactions that are read from here on.
+    pub fn epochs(&self) -> Epochs {
+        Epochs { newest: self.xmax }
+    }
+}
+
+/// Tells the epoch of transaction ids of 32 bits, as the stream has them.
+#[derive(Debug, Clone, Copy)]
+pub struct Epochs {
+    newest: u64,
+}
+
+impl Epochs {
+    /// The 64-bit id of a 32-bit one that is at most 2^31 away from the newest so far. All that a slot still has to send are: it keeps back
+    /// what the server would have to forget to go on for longer.
+    pub fn widen(&mut self, xid: u32) -> Xid {
+        let distance = xid.wrapping_sub(self.newest as u32) as i32;
+        let id = self.newest.saturating_add_signed(i64::from(distance));
+        self.newest = self.newest.max(id);
+        Xid(id)
     }
 }
 
@@ -98,11 +114,22 @@ mod tests {
     fn widens_across_the_epoch_in_both_directions() {
         let epoch = 1u64 << 32;
         let s = snapshot(&format!("{}:{}:", 3 * epoch + 5, 3 * epoch + 5));
-        assert_eq!(s.widen(7), Xid(3 * epoch + 7));
-        assert_eq!(s.widen(u32::MAX - 2), Xid(3 * epoch - 3));
+        assert_eq!(s.epochs().widen(7), Xid(3 * epoch + 7));
+        assert_eq!(s.epochs().widen(u32::MAX - 2), Xid(3 * epoch - 3));
         let s = snapshot(&format!("{}:{}:", 3 * epoch - 5, 3 * epoch - 5));
-        assert_eq!(s.widen(4), Xid(3 * epoch + 4));
-        assert_eq!(snapshot("100:100:").widen(99), Xid(99));
+        assert_eq!(s.epochs().widen(4), Xid(3 * epoch + 4));
+        assert_eq!(snapshot("100:100:").epochs().widen(99), Xid(99));
+    }
+
+    #[test]
+    fn widens_for_as_long_as_a_stream_is_read() {
+        let mut epochs = snapshot("1000:1000:").epochs();
+        for id in (1000..20_u64 << 32).step_by(1 << 30) {
+            assert_eq!(epochs.widen(id as u32), Xid(id));
+            // One that has been open for long.
+            let old = id.saturating_sub(1 << 30);
+            assert_eq!(epochs.widen(old as u32), Xid(old));
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ async fn rows_of_the_peer_stay_on_any_collision_and_all_others_arrive() {
 }
 
 #[tokio::test]
-async fn after_a_kill_in_the_copy_nothing_is_doubled_or_lost_and_the_stream_overwrites() {
+async fn after_a_kill_in_the_copy_nothing_is_doubled_or_lost_and_the_stream_goes_on() {
     let sql = "CREATE TABLE pk (id int PRIMARY KEY, v text, w int UNIQUE DEFERRABLE)";
     let mut pair = Pair::start(sql).await;
     let rows = "INSERT INTO pk SELECT n, 'source', n FROM generate_series(1, 30000) n; CREATE TABLE new (id int PRIMARY KEY); INSERT INTO new VALUES (1)";
@@ -93,7 +93,7 @@ async fn after_a_kill_in_the_copy_nothing_is_doubled_or_lost_and_the_stream_over
     pair.peer
         .psql(DB, "INSERT INTO pk SELECT n, 'peer', -n FROM generate_series(29001, 30100) n; INSERT INTO pk VALUES (0, 'peer', 5)")
         .await;
-    pair.start_task(r#"{"existing_objects": "keep", "throttle": {"copy_rows_per_s": 10000}}"#).await;
+    pair.start_task(r#"{"existing_objects": "keep", "conflict_policy": "overwrite", "throttle": {"copy_rows_per_s": 10000}}"#).await;
     // Not row 5: it is not there, and the peer's row 0 has its value of w, so its update would be a conflict that stops the task.
     let writes = "INSERT INTO pk SELECT coalesce(max(id), 0) + 1000, 'new' FROM pk;
         UPDATE pk SET v = 'changed' WHERE id IN (SELECT 6 + (random() * 29994)::int FROM generate_series(1, 5)); DELETE FROM pk WHERE id = (random() * 28000)::int + 10";
@@ -133,6 +133,31 @@ async fn after_a_kill_in_the_copy_nothing_is_doubled_or_lost_and_the_stream_over
     let streamed = "SELECT string_agg(concat_ws(' ', id, w), ', ' ORDER BY id) FROM pk WHERE v = 'streamed'";
     assert_eq!(pair.peer.psql(DB, streamed).await.trim(), "20 -20, 22 -21, 29500 29500, 30050 -1000000");
     assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM new").await.trim(), "1");
+}
+
+#[tokio::test]
+async fn what_the_stream_meets_of_the_peer_s_own_rows_is_decided_by_the_policy() {
+    let sql = "CREATE TABLE t (id int PRIMARY KEY, v text)";
+    let pair = Pair::start(sql).await;
+    pair.source.psql(DB, "INSERT INTO t VALUES (1, 'source')").await;
+    pair.peer.psql(DB, &format!("{sql}; INSERT INTO t SELECT n, 'peer' FROM generate_series(1, 3) n")).await;
+    pair.start_task(r#"{"existing_objects": "keep", "conflict_policy": "ignore", "update_missing": "skip"}"#).await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.source.psql(DB, "INSERT INTO t VALUES (2, 'source'), (9, 'source'); UPDATE t SET v = 'changed' WHERE id = 1").await;
+    pair.wait_for_catchup(MINUTE).await;
+    pair.peer.psql(DB, "DELETE FROM t WHERE id = 9").await;
+    pair.source.psql(DB, "UPDATE t SET v = 'changed' WHERE id = 9").await;
+    pair.wait_for_catchup(MINUTE).await;
+    let rows = "SELECT string_agg(concat_ws(' ', id, v), ', ' ORDER BY id) FROM t";
+    assert_eq!(pair.peer.psql(DB, rows).await, "1 changed, 2 peer, 3 peer");
+    let met = "SELECT string_agg(concat_ws(' ', kind, resolution), ', ' ORDER BY id) FROM pgrelay.conflict";
+    let expected = "insert_exists ignored, update_origin_differs applied, update_missing ignored";
+    wait_for_value(&pair.source_client().await, met, expected, MINUTE).await;
+    // By `fail` nothing of it is written.
+    pair.source.psql(DB, "SELECT pgrelay.set_conflict_policy('move', 'fail')").await;
+    pair.source.psql(DB, "INSERT INTO t VALUES (10, 'source'), (3, 'source')").await;
+    pair.wait_for_state("failed", MINUTE).await;
+    assert_eq!(pair.peer.psql(DB, rows).await, "1 changed, 2 peer, 3 peer");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pgrelay_tests::pair::DB;
+use pgrelay_tests::process::TempFolder;
 use pgrelay_tests::wait::{wait_for_value, wait_until};
 use pgrelay_tests::{Applier, Pair};
 use tokio_postgres::Client;
@@ -242,6 +243,24 @@ async fn a_transaction_of_many_rows_in_little_memory() {
     println!("{count} rows in a transaction: the applier took {peak} MB");
     assert!(peak < 128, "the applier took {peak} MB");
     assert_eq!(pair.applier.log_text().matches("is taken back").count(), 1);
+}
+
+/// The folder for temporary files is not there, as it takes nothing when its disk is full.
+#[tokio::test]
+async fn a_large_transaction_that_cannot_be_kept_is_told_with_the_folder_and_comes_when_there_is_room() {
+    let mut pair = Pair::start_with(TABLES, SMALL, &[]).await;
+    let folder = TempFolder::new();
+    let gone = folder.path().join("gone");
+    let environment = [("TMPDIR", gone.to_str().expect("a name"))];
+    pair.applier = Applier::start_with(&pair.source, DB, &["--log-level", "info,pgrelay_applier=debug"], &environment);
+    start_streaming(&pair, TASK_OPTIONS).await;
+    pair.source.psql(DB, "BEGIN; INSERT INTO log SELECT n, repeat(md5(n::text), 10) FROM generate_series(1, 20000) n; UPDATE t SET v = 'x'; COMMIT").await;
+    let error = "SELECT (error || ' ' || error_detail LIKE '%cannot be kept in a file%/gone\"%')::text FROM pgrelay.task_status";
+    wait_for_value(&pair.source_client().await, error, "true", MINUTE).await;
+    pair.source.psql(DB, "INSERT INTO log VALUES (0)").await;
+    std::fs::create_dir(&gone).expect("a folder");
+    pair.assert_equal_after_catchup(3 * MINUTE).await;
+    assert_eq!(pair.peer.psql(DB, "SELECT count(*) || ' ' || count(DISTINCT n) FROM log").await, "20001 20001");
 }
 
 /// A row is never cut: it costs the applier some five times its width, whatever else is in the transaction.

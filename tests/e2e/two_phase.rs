@@ -80,6 +80,31 @@ async fn a_prepared_transaction_is_prepared_on_the_peer_and_ends_there_as_on_the
     assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM pgrelay_peer.prepared").await, "0", "marks that nobody needs");
 }
 
+/// A server that crashes has the slot as it was on its disk, from before it was to send transactions when they are prepared.
+#[tokio::test]
+async fn what_was_over_before_it_was_prepared_on_the_peer_does_not_come_again_when_the_source_crashes() {
+    let mut pair = Pair::start(&format!("{TABLES} CREATE TABLE slow (n int PRIMARY KEY); INSERT INTO slow SELECT generate_series(1, 1500)")).await;
+    let options = OPTIONS.replacen('{', r#"{"copy_jobs": 2, "throttle": {"copy_rows_per_s": 500}, "#, 1);
+    pair.start_task(&options).await;
+    let source = pair.source_client().await;
+    let copies = "SELECT (count(*) > 0)::text FROM pgrelay.table_status WHERE table_name = 'log' AND state IN ('syncdone', 'ready')";
+    wait_for_value(&source, copies, "true", MINUTE).await;
+    for n in 1..=5 {
+        let at = 1000 + n;
+        let changes = format!("INSERT INTO log VALUES ({n}); INSERT INTO t VALUES ({at}, 'early', {at})");
+        pair.source.psql(DB, &format!("{}; COMMIT PREPARED 'early'", prepare("early", &changes))).await;
+    }
+    pair.wait_for_state("running", MINUTE).await;
+    wait_for_value(&source, "SELECT (bool_and(two_phase AND active))::text FROM pg_replication_slots", "true", MINUTE).await;
+    drop(source);
+    pair.source.restart_immediate().await;
+    pair.source.psql(DB, "INSERT INTO log VALUES (6)").await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+    wait_for_prepared(&pair, 0).await;
+    assert_eq!(pair.peer.psql(DB, "SELECT string_agg(n::text, ' ' ORDER BY n) FROM log").await, "1 2 3 4 5 6");
+    assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM pgrelay_peer.conflict").await, "0");
+}
+
 #[tokio::test]
 async fn one_that_somebody_has_rolled_back_on_the_peer_is_told_and_can_be_left_out_and_stop_leaves_none() {
     let pair = preparing().await;

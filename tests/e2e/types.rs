@@ -9,6 +9,14 @@ use pgrelay_tests::{Cluster, ClusterOptions, Pair};
 const MINUTE: Duration = Duration::from_secs(60);
 const TYPES: &str = include_str!("../fixtures/types.sql");
 
+/// 150 rows or more in each table.
+const MANY_MORE: &str = "DO $$ DECLARE t regclass; BEGIN
+    FOR t IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relname LIKE 't\\_%' LOOP
+        EXECUTE format('INSERT INTO %1$s SELECT 100000 + row_number() OVER (), v, note
+                        FROM (SELECT v, note FROM %1$s WHERE v IS NULL OR length(v::text) < 10000 ORDER BY id LIMIT 10) s, generate_series(1, 150)', t);
+    END LOOP;
+END $$";
+
 /// Types that a table can have as a column and that have no sample. Some cannot be written by anybody.
 const MISSING: &str = "
     SELECT string_agg(t.typname, ', ' ORDER BY t.typname)
@@ -84,6 +92,19 @@ async fn every_type_has_the_same_bytes_by_copy_and_in_sets() {
     let many: Vec<String> = (0..10).map(|n| format!("CALL put_samples(20000 + {n} * 500)")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).chain(["CALL change_samples()"]).collect();
     as_backlog(&pair, &many).await;
+    assert_sent_equal(&pair).await;
+    // So many new rows of a table at once that they go by COPY.
+    pair.peer.psql(DB, "ALTER SYSTEM SET log_statement = 'all'").await;
+    pair.peer.psql(DB, "SELECT pg_reload_conf()").await;
+    pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;
+    pair.wait_for_state("paused", MINUTE).await;
+    pair.source.psql(DB, MANY_MORE).await;
+    pair.source.psql(DB, "SELECT pgrelay.resume_task('move')").await;
+    pair.wait_for_state("running", 3 * MINUTE).await;
+    pair.wait_for_catchup(MINUTE).await;
+    let (log, tables) = (pair.peer.log_text(), pair.peer.psql(DB, "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 't\\_%'").await);
+    let without: Vec<&str> = tables.lines().filter(|table| !log.contains(&format!("COPY \"public\".\"{table}\""))).collect();
+    assert!(without.is_empty(), "not copied: {without:?}");
     assert_sent_equal(&pair).await;
     pair.assert_equal_after_catchup(MINUTE).await;
 }

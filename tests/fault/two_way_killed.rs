@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pgrelay_tests::pair::DB;
 use pgrelay_tests::wait::{run_for, wait_until};
-use pgrelay_tests::{Pair, Seed, Writers, assert_equal};
+use pgrelay_tests::{Applier, Pair, Seed, Writers, assert_equal};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -86,4 +86,28 @@ async fn at_random_moments_each_transaction_goes_to_the_other_side_once() {
     let committed = (on_source.stop().await, on_peer.stop().await);
     assert_eq!(each_is_there_once(&pair).await, committed.0 + committed.1);
     assert!(committed.0 > 0 && committed.1 > 0, "both sides have written: {committed:?}");
+}
+
+/// What is sent between two transactions is answered with the second one: its error does not tell that this was rolled back.
+#[tokio::test]
+async fn a_statement_that_is_cancelled_between_two_transactions_has_neither_of_them_come_again() {
+    let (mut pair, on_source, on_peer) = written_on_both_sides().await;
+    for before in [0, 4] {
+        pair.applier.kill9();
+        pair.applier = Applier::start_with(&pair.source, DB, &[], &[("PGRELAY_SEEN_LOST_AFTER", &before.to_string())]);
+        wait_until("a statement to be cancelled", MINUTE, async || {
+            let log = pair.applier.log_text();
+            if log.contains("canceling statement due to user request") { Ok(()) } else { Err(log) }
+        })
+        .await;
+        let committed = [on_source.committed(), on_peer.committed()];
+        wait_until("both sides to write", MINUTE, async || {
+            let now = [on_source.committed(), on_peer.committed()];
+            if now[0] > committed[0] + 100 && now[1] > committed[1] + 100 { Ok(()) } else { Err(format!("{now:?}")) }
+        })
+        .await;
+    }
+    on_source.stop().await;
+    on_peer.stop().await;
+    each_is_there_once(&pair).await;
 }

@@ -1,5 +1,5 @@
-//! Random histories that pile up while the task is paused, then are applied many at once, and once more row by row: both sides end
-//! equal each time, so the two ways give the same database.
+//! Random histories that pile up while the task is paused, then are applied many at once, once more row by row, and once while they are
+//! made: both sides end equal each time, so the ways give the same database.
 
 use std::time::Duration;
 
@@ -8,8 +8,14 @@ use pgrelay_tests::{Applier, Pair, Seed};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Histories of one backlog, each in a schema of its own, so that none hides what another did.
-const TOGETHER: u64 = 50;
+/// Histories, each in a schema of its own, so that none hides what another did.
+const TOGETHER: usize = 50;
+
+/// Sessions that make histories at the same time.
+const SESSIONS: usize = 4;
+
+/// Those of one backlog: a surprise has all of it applied row by row.
+const BACKLOG: usize = 5;
 
 /// One table for each thing that applying in sets could get wrong.
 fn objects(schema: &str) -> String {
@@ -25,6 +31,7 @@ fn objects(schema: &str) -> String {
          ALTER TABLE {schema}.twins REPLICA IDENTITY FULL;
          CREATE TABLE {schema}.whole (id int PRIMARY KEY, v text, j json);
          ALTER TABLE {schema}.whole REPLICA IDENTITY FULL;
+         CREATE TABLE {schema}.link (a int, b int, PRIMARY KEY (b, a));
          CREATE TABLE {schema}.log (n bigint);
          INSERT INTO {schema}.plain SELECT n, 'v' || n, n, ARRAY[n, NULL], '\\x00ff' FROM generate_series(1, 20) n;
          INSERT INTO {schema}.toast SELECT 't' || n, n, repeat('x', 5000) FROM generate_series(1, 20) n;
@@ -40,7 +47,7 @@ fn objects(schema: &str) -> String {
 fn statement(seed: &mut Seed, s: &str) -> String {
     let (a, b) = (seed.below(25), seed.below(25));
     let text = ["''", "NULL", "'a,b{}\"\\c'", "E'tab\\tline\\n'", "'NULL'"][seed.below(5) as usize];
-    match seed.below(30) {
+    match seed.below(36) {
         0..=2 => format!("INSERT INTO {s}.plain VALUES ({a}, {text}, {b} + 100, ARRAY[{b}], '\\x{a:02x}') ON CONFLICT DO NOTHING"),
         3 | 4 => format!("UPDATE {s}.plain SET v = {text}, a = NULL WHERE id = {a}"),
         5 => format!("DELETE FROM {s}.plain WHERE id = {a}"),
@@ -75,8 +82,26 @@ fn statement(seed: &mut Seed, s: &str) -> String {
         ),
         28 if a == 0 => format!("TRUNCATE {s}.plain, {s}.odd RESTART IDENTITY"),
         28 => format!("DELETE FROM {s}.whole WHERE id = {a}"),
+        29 => format!("DELETE FROM {s}.link WHERE a = {a} % 5; INSERT INTO {s}.link SELECT {a} % 5, n FROM generate_series(0, {b}) n"),
+        30 => format!("DELETE FROM {s}.link WHERE b = {a}"),
+        31 => format!("UPDATE {s}.link SET a = a + 5 WHERE a = {a} % 5 AND b = {b} AND NOT EXISTS (SELECT FROM {s}.link WHERE a = {a} % 5 + 5 AND b = {b})"),
+        32 | 33 => swap(&format!("{s}.plain"), "u", a, b),
+        34 => swap(&format!("{s}.plain"), "id", a, b),
         _ => format!("SAVEPOINT p; DELETE FROM {s}.plain WHERE id > {b}; INSERT INTO {s}.log VALUES (-1); ROLLBACK TO p"),
     }
+}
+
+/// Two rows exchange their values of a unique key, by way of a third value.
+fn swap(table: &str, column: &str, a: u64, b: u64) -> String {
+    format!(
+        "DO $$ DECLARE x int := (SELECT {column} FROM {table} WHERE id = {a}); y int := (SELECT {column} FROM {table} WHERE id = {b}); BEGIN
+             IF x <> y THEN
+                 UPDATE {table} SET {column} = -1 WHERE {column} = x;
+                 UPDATE {table} SET {column} = x WHERE {column} = y;
+                 UPDATE {table} SET {column} = y WHERE {column} = -1;
+             END IF;
+         END $$"
+    )
 }
 
 fn history(seed: &mut Seed, schema: &str) -> String {
@@ -91,14 +116,18 @@ fn history(seed: &mut Seed, schema: &str) -> String {
     sql
 }
 
-/// How the backlog is to be applied.
+/// How the histories are to be applied.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
+    /// As backlogs.
     ManyAtOnce,
+    /// Likewise.
     RowByRow,
+    /// While sessions make them.
+    Live,
 }
 
-async fn backlog(number: u64, way: Way) {
+async fn apply(number: u64, way: Way) {
     let mut seed = Seed::new(number);
     let schemas: Vec<String> = (0..TOGETHER).map(|n| format!("h{n}")).collect();
     let objects: Vec<String> = schemas.iter().map(|s| objects(s)).collect();
@@ -108,17 +137,36 @@ async fn backlog(number: u64, way: Way) {
     pair.applier = Applier::start_with(&pair.source, DB, &["--log-level", "info,pgrelay_applier=debug"], environment);
     pair.start_task(r#"{"keyless": "insert_only", "acknowledge_warnings": true}"#).await;
     pair.wait_for_state("running", 3 * MINUTE).await;
-    pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;
-    pair.wait_for_state("paused", MINUTE).await;
-    for schema in &schemas {
-        pair.source.psql(DB, &history(&mut seed, schema)).await;
+    for backlog in schemas.chunks(if way == Way::Live { SESSIONS } else { BACKLOG }) {
+        let histories: Vec<String> = backlog.iter().map(|schema| history(&mut seed, schema)).collect();
+        if way == Way::Live {
+            let (source, histories) = (&pair.source, &histories);
+            let session = |n: usize| async move {
+                if let Some(history) = histories.get(n) {
+                    source.psql(DB, history).await;
+                }
+            };
+            tokio::join!(session(0), session(1), session(2), session(3));
+            continue;
+        }
+        pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;
+        pair.wait_for_state("paused", MINUTE).await;
+        for history in histories {
+            pair.source.psql(DB, &history).await;
+        }
+        pair.source.psql(DB, "SELECT pgrelay.resume_task('move')").await;
+        pair.wait_for_state("running", 3 * MINUTE).await;
+        pair.wait_for_catchup(MINUTE).await;
     }
-    pair.source.psql(DB, "SELECT pgrelay.resume_task('move')").await;
-    pair.wait_for_state("running", 3 * MINUTE).await;
     pair.assert_equal_after_catchup(MINUTE).await;
     let log = pair.applier.log_text();
-    assert_eq!(log.contains("applying many changes at once"), way == Way::ManyAtOnce, "the backlog was applied the other way");
-    println!("groups applied again row by row: {}", log.matches("applied row by row").count());
+    let many = log.matches("applied many changes at once").count();
+    println!("groups applied many at once: {many}, again row by row: {}", log.matches("applied row by row").count());
+    match way {
+        Way::ManyAtOnce => assert!(many >= 2 * TOGETHER / BACKLOG / 3, "most backlogs were applied row by row"),
+        Way::RowByRow => assert_eq!(many, 0, "a backlog was applied the other way"),
+        Way::Live => {}
+    }
 }
 
 #[tokio::test]
@@ -128,7 +176,8 @@ async fn random_histories_give_the_same_database_many_at_once_and_row_by_row() {
     let rounds = if std::env::var_os("PGRELAY_NIGHTLY").is_some() { 20 } else { 1 };
     for number in first..first + rounds {
         println!("PGRELAY_SEED={number}");
-        tokio::join!(backlog(number, Way::ManyAtOnce), backlog(number, Way::RowByRow));
+        tokio::join!(apply(number, Way::ManyAtOnce), apply(number, Way::RowByRow));
+        apply(number, Way::Live).await;
     }
 }
 

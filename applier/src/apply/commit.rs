@@ -14,7 +14,7 @@ use super::{
     task_row,
 };
 use crate::{
-    crash::{self, Point},
+    crash::{self, Alone, Point},
     pg::EMPTY_MESSAGE,
     progress::TableState,
 };
@@ -48,7 +48,10 @@ impl Applier {
         let at = format!("timestamptz '2000-01-01 00:00:00+00' + {seen} * interval '1 microsecond'");
         let sql = format!("SELECT pg_catalog.set_config('pgrelay_apply.seen', ({at})::pg_catalog.text, false)");
         self.told_seen = Some(seen);
-        self.session.run(sql, Operation::Other, table).await
+        let sql = if crash::is_cancelled(Alone::Seen) { crash::CANCELLED.to_owned() } else { sql };
+        self.session.run(sql, Operation::Other, table).await?;
+        // It is in no transaction: its error would be taken for one of the transaction that follows.
+        if self.tables.is_some() { self.session.settle().await } else { Ok(()) }
     }
 
     /// Commits the group, if one is open. What has been sent is answered when this returns.
@@ -79,6 +82,9 @@ impl Applier {
         }
         crash::at(Point::Committed);
         self.written(self.group.end);
+        if self.batch.used {
+            tracing::debug!(changes = self.group.total(), "applied many changes at once");
+        }
         self.batch.end();
         if self.group.is_weighed {
             self.contended = 0;

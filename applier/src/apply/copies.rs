@@ -25,7 +25,6 @@ impl Applier {
             }
             CopyMessage::Snapshot { tables, seen, reply } => {
                 let accepted = all.accept(&tables, &seen);
-                self.reference = seen.snapshot;
                 if accepted {
                     tables.iter().for_each(|table| self.setting.progress.table(table, |t| t.state = TableState::DataSync));
                 }

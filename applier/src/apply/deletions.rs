@@ -30,6 +30,9 @@ use crate::{
     pg::pgoutput::{self, Column, Message, Tuple},
 };
 
+/// Deletions that are noted before they are written down.
+const NOTED: usize = 5000;
+
 /// How often what is remembered and need not be is removed.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
@@ -73,16 +76,18 @@ impl Applier {
         let values = key.iter().map(|(n, ..)| value(*n)).collect();
         let columns = key.into_iter().map(|(_, name, type_sql)| (name, type_sql)).collect();
         self.group.deleted.push(Deleted { table: relation.table.clone(), columns, key: values, commit, committed });
-        Ok(())
+        // However many one transaction deletes.
+        if self.group.deleted.len() >= NOTED { self.remember_deletions().await } else { Ok(()) }
     }
 
     /// Before the commit of the peer's transaction: the side where they were deleted remembers them first.
     pub(super) async fn remember_deletions(&mut self) -> Result<()> {
-        let deleted = std::mem::take(&mut self.group.deleted);
-        if deleted.is_empty() {
-            return Ok(());
+        let (deleted, emptied) = (std::mem::take(&mut self.group.deleted), std::mem::take(&mut self.group.emptied));
+        let (there, key) = (&self.setting.source, &self.setting.opposite.origin);
+        for emptied in emptied {
+            tombstone::remember_emptied(there, key, &emptied).await?;
         }
-        tombstone::remember(&self.setting.source, &self.setting.opposite.origin, deleted).await
+        tombstone::remember(there, key, deleted).await
     }
 
     /// Before the commit of a transaction that was not decided change by change.
@@ -132,6 +137,7 @@ impl Applier {
         let (oid, old, new) = match pgoutput::decode(payload, false)? {
             Message::Delete { relation, old, .. } => (relation, old, None),
             Message::Update { relation, old: Some((_, old)), new, .. } => (relation, old, Some(new)),
+            Message::Truncate { relations, .. } => return self.emptied_there(&relations).await,
             _ => return Ok(()),
         };
         let relation = self.relations.get(oid)?.clone();
@@ -213,7 +219,7 @@ impl Applier {
     }
 
     /// Opens a transaction of the peer that nothing else shares.
-    async fn begin_closed(&mut self, table: &Arc<pgrelay_core::name::TableName>) -> Result<()> {
+    pub(super) async fn begin_closed(&mut self, table: &Arc<pgrelay_core::name::TableName>) -> Result<()> {
         if !self.group.is_closed {
             self.commit_group().await?;
             self.open_group(table).await?;

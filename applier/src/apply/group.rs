@@ -8,7 +8,7 @@ use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::session::Operation;
 use crate::{
-    conflict::{deferrable::NewRows, tombstone::Deleted},
+    conflict::{deferrable::NewRows, tombstone::{Deleted, Emptied}},
     stream::receiver::is_late,
 };
 
@@ -29,13 +29,15 @@ pub struct Group {
     transactions: i64,
     /// End of the last source transaction in it.
     pub end: Lsn,
-    /// Commit time of that.
+    /// The latest commit time of those in it.
     pub commit_ts: i64,
     late: bool,
     /// New rows whose deferrable keys are to be tested.
     pub new_rows: NewRows,
     /// Rows that the other side's sessions deleted, to be remembered there.
     pub deleted: Vec<Deleted>,
+    /// Tables that were emptied there, likewise.
+    pub emptied: Vec<Emptied>,
     /// Some of what it holds was decided change by change.
     pub is_careful: bool,
     /// What others may have written is looked at before it is changed, many rows at once (`weigh`).
@@ -78,16 +80,18 @@ impl Group {
     /// Counts a change.
     pub fn count(&mut self, table: &Arc<TableName>, operation: Operation) {
         self.rows += i64::from(operation != Operation::Truncate);
+        // One that was left out is dealt with too.
+        let counts = &mut self.changes.entry(Arc::as_ptr(table).addr()).or_insert_with(|| (table.clone(), [0; 4])).1;
         let column = match operation {
             Operation::Insert => 0,
-            Operation::Update | Operation::Upsert => 1,
+            Operation::Update => 1,
             Operation::Delete => 2,
             Operation::Truncate => 3,
             Operation::Look { .. } | Operation::Watched | Operation::Many(_) | Operation::Role | Operation::Position | Operation::Other => {
                 return;
             }
         };
-        self.changes.entry(Arc::as_ptr(table).addr()).or_insert_with(|| (table.clone(), [0; 4])).1[column] += 1;
+        counts[column] += 1;
         self.total += 1;
     }
 
@@ -95,7 +99,7 @@ impl Group {
     pub fn transaction(&mut self, end: Lsn, commit_ts: i64, sent: i64) {
         self.late = is_late(sent, commit_ts);
         self.end = end;
-        self.commit_ts = commit_ts;
+        self.commit_ts = if self.transactions == 0 { commit_ts } else { self.commit_ts.max(commit_ts) };
         self.transactions += 1;
     }
 
@@ -125,6 +129,11 @@ impl Group {
     /// Whether what its changes meet was looked at.
     pub fn is_decided(&self) -> bool {
         self.is_careful || self.is_weighed
+    }
+
+    /// Changes in it.
+    pub fn total(&self) -> i64 {
+        self.total
     }
 
     /// Tables with changes in it.

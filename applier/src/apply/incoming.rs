@@ -9,7 +9,8 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     Applier, CopyMessage, End,
     careful::Care,
-    fresh_snapshot, outside, relations,
+    fresh_snapshot, outside, relations, set_back,
+    standing::Standing,
     tables::{Tables, Transaction},
 };
 use crate::{
@@ -33,7 +34,8 @@ impl Applier {
         let flushing = self.flush.clone();
         let mut ended = tokio::select! {
             ended = self.apply(mode, frames, copies) => ended,
-            failed = flushing.run() => failed.map(|never| match never {}),
+            // Whatever is under way is cut off with it: only the peer knows how far it came, so nothing here goes on.
+            failed = flushing.run() => return failed.map(|never| match never {}),
         };
         if ended.is_ok()
             && let Err(error) = self.settle_wholes().await
@@ -48,6 +50,7 @@ impl Applier {
 
     async fn apply(&mut self, mode: Mode, frames: &mut Frames, copies: &mut mpsc::Receiver<CopyMessage>) -> Result<End> {
         self.forget_wholes();
+        self.read_position().await?;
         self.same_slot().await?;
         self.relations.clear();
         self.targets.clear();
@@ -128,11 +131,25 @@ impl Applier {
         }
     }
 
+    /// What stands on the peer, where the stream is read again: an error of something beside a transaction does not tell what became of that.
+    async fn read_position(&mut self) -> Result<()> {
+        if self.tables.is_some() {
+            return Ok(());
+        }
+        let Standing { position, seen, .. } = Standing::read(self.session.client(), &self.setting.origin).await?;
+        if position < self.on_peer {
+            return Err(set_back());
+        }
+        (self.on_peer, self.seen_there) = (position, seen);
+        self.flush.committed(position);
+        Ok(())
+    }
+
     async fn look_again(&mut self) -> Result<()> {
         if self.tables.as_ref().is_some_and(Tables::wants_fresh_snapshot) {
-            self.reference = fresh_snapshot(&self.setting.source).await?;
+            let snapshot = fresh_snapshot(&self.setting.source).await?;
             if let Some(tables) = &mut self.tables {
-                tables.fresh_snapshot(&self.reference);
+                tables.fresh_snapshot(&snapshot);
             }
         }
         self.settle_position().await
@@ -178,7 +195,7 @@ impl Applier {
         match pgoutput::decode(&payload, false)? {
             Message::Begin { final_lsn, commit_ts, xid } => {
                 self.yield_to_others().await?;
-                let transaction = Transaction { xid: self.reference.widen(xid), commit: final_lsn };
+                let transaction = Transaction { xid: self.epochs.widen(xid), commit: final_lsn };
                 // Not one that comes in blocks: for so many changes reading again is the smaller cost.
                 let mut open = self.begin(transaction, commit_ts);
                 open.care = self.care_for(&open);

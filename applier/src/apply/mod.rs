@@ -14,6 +14,7 @@ mod careful;
 mod commit;
 mod copies;
 mod deletions;
+mod emptied;
 mod echo;
 mod flush;
 mod gather;
@@ -52,7 +53,7 @@ use pgrelay_core::{
     conflict::{Direction, Rules},
     error::Kind,
     name::TableName,
-    snapshot::Snapshot,
+    snapshot::{Epochs, Snapshot},
     task::Names,
 };
 use tokio::{
@@ -185,7 +186,7 @@ pub struct Applier {
     /// None once the task stands at one position.
     tables: Option<Tables>,
     known: foldhash::HashMap<TableName, u32>,
-    reference: Snapshot,
+    epochs: Epochs,
     open: Option<Open>,
     streamed: Streamed,
     two_phase: TwoPhase,
@@ -279,11 +280,17 @@ impl Applier {
     }
 
     /// Where the stream is to begin when it is read so; zero is where the slot stands.
+    ///
+    /// Once it sends transactions when they are prepared, never before that was switched on, even if the slot stands there: it would send
+    /// again what was prepared and committed by then, and the position does not tell of those.
     pub async fn begin_at(&mut self, mode: Mode) -> Result<Lsn> {
-        if mode == (Mode::InProgress { two_phase: true }) && !self.two_phase.is_on() {
-            return self.switch_two_phase_on().await;
+        if mode != (Mode::InProgress { two_phase: true }) {
+            return Ok(Lsn(0));
         }
-        Ok(Lsn(0))
+        match self.two_phase.since {
+            Some(since) => Ok(since),
+            None => self.switch_two_phase_on().await,
+        }
     }
 
     /// Turns true when every table stands at one position.

@@ -81,7 +81,7 @@ impl Applier {
         if one_position {
             session.wait_no_more().await?;
         }
-        let reference = fresh_snapshot(&setting.source).await?;
+        let epochs = fresh_snapshot(&setting.source).await?.epochs();
         let confirm = watch::Sender::new(Lsn(0));
         let flush = Flush::open(&setting.peer, &setting.origin, position, confirm.clone(), setting.progress.clone()).await?;
         let mut two_phase = TwoPhase::read(session.client(), &setting.source, &setting.origin, &setting.slot).await?;
@@ -98,7 +98,7 @@ impl Applier {
             careful_targets: Default::default(),
             tables: (!one_position).then_some(tables),
             known: known.into_iter().collect(),
-            reference,
+            epochs,
             open: None,
             streamed: Streamed::default(),
             two_phase,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pgrelay_core::{
     Error, Result,
     error::Kind,
-    name::{TableName, quote_ident, quote_qualified},
+    name::{TableName, quote_ident, quote_literal, quote_qualified},
 };
 use serde::{Deserialize, Deserializer};
 use tokio::sync::OnceCell;
@@ -94,6 +94,9 @@ pub struct PeerTable {
     /// An update or delete of a row that a session of the peer's own wrote last is to be noticed.
     #[serde(skip)]
     pub notices_others: Notices,
+    /// The origin that the session marks with.
+    #[serde(skip)]
+    pub origin: Arc<str>,
     /// In the table's order.
     pub columns: Vec<Column>,
     /// The primary key first.
@@ -143,10 +146,19 @@ impl PeerTable {
         self.columns.iter().find(|c| c.name == name)
     }
 
-    /// The condition, to be added to others, that a row was not written last by a session of the peer's own; `xmin` is
-    /// the column. Nothing where that does not matter. What the server does not know, as of a frozen row, does not count.
+    /// The condition, to be added to others, that a row was not written last by others: a session of the peer's own, or another
+    /// replication (`conflict::meet::origins`); `xmin` is the column. Nothing where that does not matter. What the server does not know, as of
+    /// a frozen row, does not count.
     pub fn written_by_task(&self, xmin: &str) -> String {
-        let written = format!("coalesce((pg_catalog.pg_xact_commit_timestamp_origin({xmin})).roident, 1) OPERATOR(pg_catalog.<>) 0");
+        let (own, copies) = (quote_literal(&self.origin), quote_literal(&format!("{}_copy_", self.origin)));
+        // Looked up once for each statement.
+        let others = format!(
+            "ARRAY(SELECT 0::pg_catalog.oid UNION ALL SELECT n.roident FROM pg_catalog.pg_replication_origin n \
+             WHERE n.roname OPERATOR(pg_catalog.<>) {own} AND NOT pg_catalog.starts_with(n.roname, {copies}))"
+        );
+        let written = format!(
+            "coalesce((pg_catalog.pg_xact_commit_timestamp_origin({xmin})).roident OPERATOR(pg_catalog.<>) ALL ({others}), true)"
+        );
         match self.notices_others {
             Notices::None => String::new(),
             Notices::All => format!(" AND {written}"),

@@ -111,18 +111,19 @@ impl Applier {
     }
 
     /// Names are the server's: the task's key tells whose it is.
-    fn name_of(&self, xid: u32) -> String {
-        format!("{}_{}", self.setting.origin, self.reference.widen(xid).0)
+    fn name_of(&mut self, xid: u32) -> String {
+        format!("{}_{}", self.setting.origin, self.epochs.widen(xid).0)
     }
 
     /// A transaction that was prepared at a position, before its changes.
-    pub(super) fn prepared_at(&self, xid: u32, at: Lsn, prepared_ts: i64) -> Result<(Open, Prepared)> {
+    pub(super) fn prepared_at(&mut self, xid: u32, at: Lsn, prepared_ts: i64) -> Result<(Open, Prepared)> {
         let since = self.two_phase.since.ok_or_else(unasked)?;
         let name = self.name_of(xid);
         let is_known = self.two_phase.held.contains(&name) || self.two_phase.marked.contains(&name);
         // One of before comes with its commit: the position says nothing about it, its mark stays as long as the task.
         let is_there = is_known || (at >= since && at < self.position);
-        let open = self.begin(Transaction { xid: self.reference.widen(xid), commit: at }, prepared_ts);
+        let xid = self.epochs.widen(xid);
+        let open = self.begin(Transaction { xid, commit: at }, prepared_ts);
         Ok((Open { is_there, ..open }, Prepared { name, at, is_there }))
     }
 
@@ -209,7 +210,8 @@ impl Applier {
         self.streamed.committed(end);
         let is_done = commit.map_or(end <= self.position, |commit| commit < self.position);
         if !is_done {
-            self.end_prepared(&self.name_of(xid), commit, end, ts).await?;
+            let name = self.name_of(xid);
+            self.end_prepared(&name, commit, end, ts).await?;
         }
         self.position = self.position.max(end);
         self.settle_position().await
@@ -252,9 +254,8 @@ impl Applier {
         }
         let position = self.position;
         self.session.begin();
-        for sql in [sql, standing::move_position(&self.setting.origin, position, self.resolver.sight.seen())] {
-            self.session.run(sql, Operation::Other, &task_row()).await?;
-        }
+        self.session.run(sql, Operation::Other, &task_row()).await?;
+        self.session.run_move(self.move_to(position)).await?;
         self.session.commit(position, ts).await?;
         self.written(position);
         Ok(())

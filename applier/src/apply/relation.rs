@@ -58,8 +58,6 @@ pub enum StatementKey {
     Look { old_known: bool },
     /// The columns that get values; `replace`: the row is deleted and inserted.
     Update { set: Vec<usize>, old_known: bool, replace: bool },
-    /// Likewise, with an insert where there is none.
-    Upsert { set: Vec<usize>, old_known: bool },
 }
 
 struct Prepared {
@@ -86,26 +84,19 @@ pub struct Target {
     names: Vec<String>,
     locate: Locate,
     statements: HashMap<StatementKey, Prepared>,
-    /// An insert may overwrite a row that the task has not written, and an update insert it.
-    overwrites: bool,
-    /// The peer had the table before.
-    kept: bool,
 }
 
 impl Target {
     /// Reads the peer's table and compares. `exact`: the task made the table, so it has no other columns either. `kept`: the peer had
-    /// it before, with rows. `notices_others`:
-    /// a change of a row that a session of the peer's own wrote last is a conflict to look at.
+    /// it before. `notices_others`: a change of a row that others wrote last is a conflict to look at.
     ///
     /// Errors: `ShapeChanged`, naming table and column, when the peer's table is not what the stream brings rows for.
     pub async fn new(session: &mut Session, relation: Arc<Relation>, exact: bool, kept: bool, notices_others: Notices) -> Result<Target> {
-        let peer = PeerTable { notices_others, ..session.shape_of(&relation.table).await? };
+        let peer = PeerTable { notices_others, origin: session.origin(), ..session.shape_of(&relation.table).await? };
         compare(&relation, &peer, exact && !kept)?;
         let locate = locate(&relation, &peer);
         let names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();
-        let shape = Shape { table: &relation.table, peer: &peer, columns: &names, locate: &locate, before: 0 };
-        let overwrites = kept && shape.can_overwrite();
-        Ok(Target { relation, peer, names, locate, statements: HashMap::new(), overwrites, kept })
+        Ok(Target { relation, peer, names, locate, statements: HashMap::new() })
     }
 
     /// The peer's table.
@@ -174,9 +165,6 @@ impl Target {
 
     /// How its changes are applied many at once; none where they are not, as where rows are there that the task has not written.
     pub fn many(&self) -> Option<bulk::Table> {
-        if self.kept {
-            return None;
-        }
         let key = match &self.locate {
             Locate::Key(columns) => columns.as_slice(),
             // Without a replica identity the source has only new rows to tell.
@@ -207,26 +195,24 @@ impl Target {
         self.ready(session, StatementKey::Look { old_known: old.is_some() }, payload, old, new).await
     }
 
-    /// An UPDATE to `new`, and what it counts as; none when the change carries nothing to set.
+    /// An UPDATE to `new`; none when the change carries nothing to set.
     pub async fn update(
         &mut self,
         session: &mut Session,
         payload: &Bytes,
         old: Option<Tuple<'_>>,
         new: Tuple<'_>,
-    ) -> Result<Option<(Ready, Operation)>> {
+    ) -> Result<Option<Ready>> {
         let Some(key) = self.update_key(old, new) else { return Ok(None) };
-        let operation = if matches!(key, StatementKey::Upsert { .. }) { Operation::Upsert } else { Operation::Update };
-        Ok(Some((self.ready(session, key, payload, old, Some(new)).await?, operation)))
+        Ok(Some(self.ready(session, key, payload, old, Some(new)).await?))
     }
 
     fn update_key(&self, old: Option<Tuple<'_>>, new: Tuple<'_>) -> Option<StatementKey> {
         let mut set = vec![];
-        let (mut replace, mut complete) = (false, true);
+        let mut replace = false;
         let old_columns: Option<Vec<Column<'_>>> = old.map(|o| o.columns().collect());
         for (n, column) in new.columns().enumerate() {
             if column == Column::UnchangedToast {
-                complete = false;
                 continue;
             }
             if self.peer.column(&self.names[n]).is_some_and(|c| c.identity_always) {
@@ -240,10 +226,7 @@ impl Target {
             set.push(n);
         }
         let old_known = old.is_some();
-        (!set.is_empty()).then_some(match self.overwrites && complete && !replace {
-            true => StatementKey::Upsert { set, old_known },
-            false => StatementKey::Update { set, old_known, replace },
-        })
+        (!set.is_empty()).then_some(StatementKey::Update { set, old_known, replace })
     }
 
     /// On what a part of a longer statement depends that does the same as this change; none where it takes a statement of its own.
@@ -315,13 +298,11 @@ impl Target {
 
     fn build_in(&self, shape: Shape<'_>, key: &StatementKey) -> Built {
         match key {
-            StatementKey::Insert if self.overwrites => shape.overwrite(),
             StatementKey::Insert => shape.insert(),
             StatementKey::Delete => shape.delete(),
             StatementKey::Look { old_known } => shape.look(*old_known),
             StatementKey::Update { set, old_known, replace: false } => shape.update(set, *old_known),
             StatementKey::Update { set, old_known, replace: true } => shape.replace(set, *old_known),
-            StatementKey::Upsert { set, old_known } => shape.upsert(set, *old_known),
         }
     }
 }

@@ -92,7 +92,7 @@ impl Applier {
     pub(super) async fn new_target(&mut self, relation: &Arc<Relation>) -> Result<Target> {
         let kept = self.setting.kept.contains(relation.table.as_ref());
         let two_way = self.setting.two_way.as_ref().filter(|_| !self.setting.one_way.contains(relation.table.as_ref()));
-        let notices_others = match (two_way, self.resolver.tracks && self.session.is_marked() && !kept) {
+        let notices_others = match (two_way, self.resolver.tracks && self.session.is_marked()) {
             (_, false) => Notices::None,
             (None, true) => Notices::All,
             (Some(_), true) => Notices::Unseen,
@@ -148,12 +148,17 @@ impl Applier {
                 (Some(target.delete(session, payload, old).await?), Operation::Delete)
             }
             (Message::Update { old, new, .. }, _) => {
-                let update = target.update(session, payload, old.map(|(_, o)| o), new).await?;
-                update.map_or((None, Operation::Update), |(ready, operation)| (Some(ready), operation))
+                (target.update(session, payload, old.map(|(_, o)| o), new).await?, Operation::Update)
             }
             _ => return Err(outside()),
         };
-        let Some(ready) = ready else { return Ok(operation) };
+        let Some(ready) = ready else {
+            // Nothing of the row is written, but it must be there.
+            let (old, new) = rows(payload)?;
+            let look = target.look(session, payload, old, new).await?;
+            session.change(look, Operation::Look { update: true }, &relation.table).await?;
+            return Ok(operation);
+        };
         let sent = match operation {
             Operation::Insert if target.peer().watched => Operation::Watched,
             Operation::Update | Operation::Delete if target.peer().watched => {

@@ -48,11 +48,17 @@ impl Applier {
         Ok(mark.commit)
     }
 
+    /// What moves the position on the peer without changes.
+    pub(super) fn move_to(&self, position: Lsn) -> String {
+        let from = self.tables.is_none().then_some(self.on_peer);
+        standing::move_position(&self.setting.origin, position, self.resolver.sight.seen(), from)
+    }
+
     /// Moves the position on the peer where nothing was to be applied.
     pub(super) async fn move_without_changes(&mut self, position: Lsn) -> Result<()> {
         let seen = self.resolver.sight.seen();
         self.session.begin();
-        self.session.run(standing::move_position(&self.setting.origin, position, seen), Operation::Other, &task_row()).await?;
+        self.session.run_move(self.move_to(position)).await?;
         let marked = self.send_mark(position).await?;
         self.session.commit(position, marked).await?;
         (self.on_peer, self.seen_there) = (position, seen);

@@ -28,7 +28,7 @@ use tokio_postgres::{Client, Statement};
 
 use super::{hold, peer_table::PeerTable, relation::Ready, task_row};
 use crate::{
-    crash,
+    crash::{self, Alone},
     pg::{Endpoint, connect, server_error},
 };
 use answer::How;
@@ -78,6 +78,8 @@ struct InFlight {
 /// The apply session.
 pub struct Session {
     client: Arc<Client>,
+    /// By which the task's writes are known.
+    origin: Arc<str>,
     /// Marks a transaction; none where the role may not use origins.
     setup: Option<Statement>,
     /// The opposite direction reads what is written.
@@ -129,6 +131,7 @@ impl Session {
         let own_role = own_role.map_err(|e| server_error(e, "read the role on the peer"))?.get(0);
         Ok(Session {
             client: Arc::new(client),
+            origin: origin.into(),
             setup,
             goes_back,
             moving: None,
@@ -146,6 +149,11 @@ impl Session {
             role: None,
             deferred: vec![],
         })
+    }
+
+    /// The name of the origin that it marks with.
+    pub fn origin(&self) -> Arc<str> {
+        self.origin.clone()
     }
 
     /// Whether what it writes is marked as the task's.
@@ -212,7 +220,8 @@ impl Session {
         self.begins = false;
         self.let_write_alone(false);
         let client = self.client.clone();
-        let answer = async move { client.batch_execute(crash::begin(BEGIN)).await.map(|()| 1) };
+        let sql = if crash::is_cancelled(Alone::Begin) { crash::CANCELLED } else { BEGIN };
+        let answer = async move { client.batch_execute(sql).await.map(|()| 1) };
         self.queue(Box::pin(answer), Operation::Other, &task_row(), 0, How { tested: true, looked: false }).await
     }
 
@@ -350,6 +359,13 @@ impl Session {
         let bytes = sql.len();
         let answer = async move { client.batch_execute(&sql).await.map(|()| 1) };
         self.push(Box::pin(answer), operation, table, bytes).await
+    }
+
+    /// Likewise, of one that moves the task's position, and fails on the server where it does not.
+    pub async fn run_move(&mut self, sql: String) -> Result<()> {
+        let client = self.client.clone();
+        let answer = async move { client.batch_execute(&sql).await.map(|()| 1) };
+        self.push_as(Box::pin(answer), Operation::Position, &task_row(), 0, How { tested: true, looked: false }).await
     }
 
     /// From now on a commit returns before it is on the peer's disk.

@@ -12,6 +12,7 @@ use tokio_postgres::Client;
 use super::{
     marks,
     sight::Horizon,
+    statement::all_or_nothing,
     tables::{Earlier, Seen},
 };
 use crate::pg::{Endpoint, connect, server_error};
@@ -147,9 +148,14 @@ pub fn move_table(key: &str, table: &TableName, position: Lsn) -> String {
     )
 }
 
-/// Moves the task's position without anything else: the slot may be confirmed up to there.
-pub fn move_position(key: &str, position: Lsn, seen: Horizon) -> String {
-    format!("UPDATE pgrelay_peer.task SET position = '{position}'{} WHERE task_key = {}", and_seen(seen), quote_literal(key))
+/// Moves the task's position without anything else: the slot may be confirmed up to there. `from`: the one position of every table, which
+/// stands there; the server fails where it does not.
+pub fn move_position(key: &str, position: Lsn, seen: Horizon, from: Option<Lsn>) -> String {
+    let sql = format!("UPDATE pgrelay_peer.task SET position = '{position}'{} WHERE task_key = {}", and_seen(seen), quote_literal(key));
+    match from {
+        Some(from) => all_or_nothing(&[format!("{sql} AND position OPERATOR(pg_catalog.=) '{from}'")], &[]),
+        None => sql,
+    }
 }
 
 /// Moves the task's one position to the parameter behind the first `before`, where the other side had seen the next two unless they are

@@ -107,44 +107,6 @@ impl Shape<'_> {
         }
     }
 
-    /// Whether a row with the same key can be overwritten: rows are found by a key, and every column can be SET but those of the key.
-    pub fn can_overwrite(&self) -> bool {
-        let Locate::Key(key) = self.locate else { return false };
-        let settable = |n: &usize| self.peer.column(&self.columns[*n]).is_some_and(|c| !c.identity_always);
-        let all = (0..self.columns.len()).all(|n| settable(&n) || key.iter().any(|(k, _)| *k == n));
-        all && (0..self.columns.len()).any(|n| settable(&n))
-    }
-
-    /// INSERT of a whole row, in the place of one with the same key if there is one.
-    pub fn overwrite(&self) -> Built {
-        let Built { sql, parameters } = self.insert();
-        Built { sql: sql + &self.in_place(), parameters }
-    }
-
-    fn in_place(&self) -> String {
-        let Locate::Key(key) = self.locate else { return String::new() };
-        let key = list(key.iter().map(|(_, k)| quote_ident(&k.name)));
-        let settable = self.columns.iter().filter(|name| self.peer.column(name).is_some_and(|c| !c.identity_always));
-        let assignments = list(settable.map(|name| format!("{0} = EXCLUDED.{0}", quote_ident(name))));
-        format!(" ON CONFLICT ({key}) DO UPDATE SET {assignments}")
-    }
-
-    /// UPDATE of the columns in `set`, INSERT of the whole row where there is none. The new row is complete.
-    pub fn upsert(&self, set: &[usize], old_known: bool) -> Built {
-        let Built { sql: update, mut parameters } = self.update(set, old_known);
-        let values = list((0..self.columns.len()).map(|column| {
-            let at = parameters.iter().position(|p| *p == Parameter::New(column)).unwrap_or_else(|| {
-                parameters.push(Parameter::New(column));
-                parameters.len() - 1
-            });
-            format!("${}::{}", self.before + at + 1, self.type_of(column))
-        }));
-        let names = list(self.columns.iter().map(|c| quote_ident(c)));
-        let insert = format!("INSERT INTO {} ({names}) OVERRIDING SYSTEM VALUE SELECT {values}", self.table.quoted());
-        let sql = format!("WITH u AS ({update} RETURNING true) {insert} WHERE NOT EXISTS (SELECT FROM u){}", self.in_place());
-        Built { sql, parameters }
-    }
-
     /// SELECT of the row that a change is about: its count says whether it is there.
     pub fn look(&self, old_known: bool) -> Built {
         let mut parameters = vec![];
@@ -269,6 +231,8 @@ fn list(parts: impl Iterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::apply::peer_table::Column;
     use crate::apply::peer_table::Notices;
@@ -298,6 +262,7 @@ mod tests {
             partitioned: false,
             watched: false,
             notices_others: Notices::None,
+            origin: Arc::default(),
             acts_as: None,
             deferred: vec![],
             deferrable_keys: false,
@@ -338,6 +303,7 @@ mod tests {
             partitioned: false,
             watched: false,
             notices_others: Notices::None,
+            origin: Arc::default(),
             acts_as: None,
             deferred: vec![],
             deferrable_keys: false,

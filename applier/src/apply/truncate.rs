@@ -51,6 +51,13 @@ impl Applier {
         let cascade = cascade && self.tables.is_none() && !self.setting.carries_less;
         let sql = statement::truncate(&names, cascade, restart_identity);
         let role = self.common_owner(&now).await?;
+        self.note_emptied(&now)?;
+        let spared = self.spared(&now, role.as_ref()).await?;
+        if !spared.is_empty() {
+            self.empty_but(&spared, role.as_ref()).await?;
+            now.iter().for_each(|table| self.group.count(table, Operation::Truncate));
+            return Ok(());
+        }
         self.batch.keep(Kept::Sql { sql: sql.clone(), table: first.clone(), role: role.clone() }, false);
         let sent = self.send_truncate(sql, role.as_ref(), &first).await;
         self.or_again(sent).await?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pgrelay_core::{
     Error, Result,
-    conflict::{Action, Writer},
+    conflict::{Action, Operation as Change, Writer},
     error::Kind,
 };
 
@@ -172,7 +172,7 @@ impl Applier {
             };
             for update in updates {
                 let (decision, met_others) =
-                    self.resolver.weigh(&table, &update.rules, (update.of, update.seen), (found.xid, &mut found.writer));
+                    self.resolver.weigh(&table, &update.rules, Change::Update, (update.of, update.seen), (found.xid, &mut found.writer));
                 noticed |= met_others || decision.conflict.is_some();
                 let applied = match decision.action {
                     Action::Apply | Action::Replace => true,

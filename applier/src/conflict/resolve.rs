@@ -35,6 +35,9 @@ use crate::{
     },
 };
 
+/// Characters of each value of a key that an error shows.
+const KEY_SHOWN: usize = 100;
+
 /// The transaction of the source that a change belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin {
@@ -161,9 +164,10 @@ impl Resolver {
         })
     }
 
-    /// What is known of the peer's tables is read again.
+    /// The stream is read again, and with it what is known of the peer's tables.
     pub fn forget(&mut self) {
         self.tables.clear();
+        self.failure = None;
     }
 
     /// These changes left deferrable keys violated: when they come again, they collide at once with whatever holds their values. False
@@ -365,16 +369,23 @@ impl Resolver {
         has_seen && self.sight.certain().is_none_or(|certain| committed > certain)
     }
 
-    /// Decides about an update with an unchanged key of a row that transaction `met.0` has written, where nothing but that key keeps rows
-    /// apart. `seen`: what the other side had seen when it made the update. The second is true where changes of many rows at once would have
-    /// noticed the row.
-    pub fn weigh(&mut self, table: &TableName, rules: &Rules, (of, seen): (Origin, Horizon), met: (u32, &mut Writer)) -> (Decision, bool) {
+    /// Decides about a deletion, or an update with an unchanged key where nothing but that key keeps rows apart, of a row that transaction
+    /// `met.0` has written. `seen`: what the other side had seen when it made the change. The second is true where changes of many rows at once
+    /// would have noticed the row.
+    pub fn weigh(
+        &mut self,
+        table: &TableName,
+        rules: &Rules,
+        operation: Operation,
+        (of, seen): (Origin, Horizon),
+        met: (u32, &mut Writer),
+    ) -> (Decision, bool) {
         let now = self.sight.seen();
         self.sight.go_back_to(seen);
         let (xid, writer) = met;
         let met_others = self.judge(table, xid, writer);
         self.sight.go_back_to(now);
-        let change = Change { operation: Operation::Update, table, direction: self.direction, committed: of.committed };
+        let change = Change { operation, table, direction: self.direction, committed: of.committed };
         (decide(rules, change, Some(Met { writer: *writer }), &[], Gone::default()), met_others)
     }
 
@@ -583,6 +594,22 @@ fn without_row(target: &Target) -> Error {
     Error::new(Kind::Protocol, format!("a change of table \"{}\" has no row", target.relation.table))
 }
 
+/// The key of the row that a change is about, in PostgreSQL's words.
+fn key_of(target: &Target, incoming: Incoming<'_>) -> String {
+    let (Some(key), Some(row)) = (target.key_columns(), incoming.old.or(incoming.new)) else { return String::new() };
+    let row: Vec<Column<'_>> = row.columns().collect();
+    let value = |n: &usize| match row.get(*n) {
+        Some(Column::Text(text)) => {
+            let text = String::from_utf8_lossy(text);
+            let short: String = text.chars().take(KEY_SHOWN).collect();
+            if short.len() < text.len() { short + "…" } else { short }
+        }
+        _ => "null".to_owned(),
+    };
+    let names: Vec<&str> = key.iter().map(|n| target.column_names()[*n].as_str()).collect();
+    format!("Key ({})=({}). ", names.join(", "), key.iter().map(value).collect::<Vec<_>>().join(", "))
+}
+
 /// The error that a task stops with.
 fn stopped(target: &Target, direction: Direction, decision: &Decision, colliding: &[MetRow], incoming: Incoming<'_>) -> Error {
     let table = &target.relation.table;
@@ -598,7 +625,7 @@ fn stopped(target: &Target, direction: Direction, decision: &Decision, colliding
     let by = if constraints.is_empty() { String::new() } else { format!(" by {}", constraints.join(", ")) };
     Error::new(Kind::Conflict, what)
         .object(table.to_string())
-        .detail(format!("It is {kind}{by}, in the transaction that commits at {}.", incoming.origin.commit))
+        .detail(format!("{}It is {kind}{by}, in the transaction that commits at {}.", key_of(target, incoming), incoming.origin.commit))
         .hint(format!(
             "See pgrelay.conflict. Mend the row on the peer or choose a policy with pgrelay.set_conflict_policy(), then call \
              pgrelay.resume_task(); or leave the whole transaction out with pgrelay.skip_transaction(task, '{}', '{}').",

@@ -21,6 +21,9 @@ use crate::{
     pg::server_error,
 };
 
+/// The key of all rows of a table.
+const ANY_KEY: &str = "{}";
+
 /// Deletions that are written down by one statement.
 const TOGETHER: usize = 200;
 
@@ -32,6 +35,16 @@ pub struct Deleted {
     pub columns: Arc<[(String, String)]>,
     /// Their values.
     pub key: Vec<Value>,
+    /// The commit record.
+    pub commit: Lsn,
+    /// When that was committed, in microseconds since 2000.
+    pub committed: i64,
+}
+
+/// A table whose rows were all removed by a TRUNCATE.
+pub struct Emptied {
+    /// By its name on both sides.
+    pub table: Arc<TableName>,
     /// The commit record.
     pub commit: Lsn,
     /// When that was committed, in microseconds since 2000.
@@ -77,17 +90,33 @@ pub async fn remember(there: &Client, key: &str, deleted: Vec<Deleted>) -> Resul
             of_v = names.iter().map(|name| format!("v.{name}")).collect::<Vec<_>>().join(", "),
         );
         let parameters = rows.into_iter().flat_map(|row| row.key.into_iter().chain([Value::Lsn(row.commit), Value::Time(row.committed)]));
-        let written = there.execute_raw(&sql, parameters.collect::<Vec<Value>>()).await;
-        match written {
-            Ok(_) => {}
-            // The opposite direction is not there yet, or not any more.
-            Err(e) if [SqlState::UNDEFINED_TABLE, SqlState::FOREIGN_KEY_VIOLATION].iter().any(|code| e.code() == Some(code)) => {
-                return Ok(());
-            }
-            Err(e) => return Err(server_error(e, "remember rows that were deleted").object(table.to_string())),
+        if !written(there.execute_raw(&sql, parameters.collect::<Vec<Value>>()).await, &table)? {
+            return Ok(());
         }
     }
     Ok(())
+}
+
+/// Likewise of all rows of a table: a row with a key that every key is like.
+pub async fn remember_emptied(there: &Client, key: &str, emptied: &Emptied) -> Result<()> {
+    let Emptied { table, commit, committed } = emptied;
+    let sql = format!(
+        "INSERT INTO pgrelay_peer.tombstone (task_key, schema_name, table_name, key, commit_lsn, deleted_at) \
+         VALUES ({}, {}, {}, '{ANY_KEY}', '{commit}', timestamptz '2000-01-01 00:00:00+00' + {committed} * interval '1 microsecond')",
+        quote_literal(key),
+        quote_literal(&table.schema),
+        quote_literal(&table.name),
+    );
+    written(there.execute(&sql, &[]).await, table).map(drop)
+}
+
+/// False where the opposite direction is not there yet, or not any more.
+fn written(result: std::result::Result<u64, tokio_postgres::Error>, table: &TableName) -> Result<bool> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(e) if [SqlState::UNDEFINED_TABLE, SqlState::FOREIGN_KEY_VIOLATION].iter().any(|code| e.code() == Some(code)) => Ok(false),
+        Err(e) => Err(server_error(e, "remember rows that were deleted").object(table.to_string())),
+    }
 }
 
 /// The statement that forgets what the other side has seen: everything that was committed before.
@@ -116,7 +145,7 @@ impl Memory {
                    FROM pgrelay_peer.tombstone AS t \
                    CROSS JOIN LATERAL pg_catalog.jsonb_to_record(t.key) AS k ({}) \
                    WHERE t.task_key = {} AND t.schema_name = {} AND t.table_name = {}) AS g \
-             WHERE {condition} ORDER BY 2 DESC LIMIT 1",
+             WHERE {condition} OR g.\"pgrelay image\" = '{ANY_KEY}' ORDER BY 2 DESC LIMIT 1",
             list.join(", "),
             quote_literal(key),
             quote_literal(&table.schema),
@@ -160,7 +189,7 @@ pub async fn is_brought_back(peer: &Client, key: &str, target: &Target, seen: Ls
         "SELECT EXISTS ( \
              SELECT FROM pgrelay_peer.tombstone AS s \
              CROSS JOIN LATERAL pg_catalog.jsonb_to_record(s.key) AS k ({}) \
-             JOIN ONLY {} AS t ON {equal} \
+             JOIN ONLY {} AS t ON {equal} OR s.key = '{ANY_KEY}' \
              WHERE s.task_key = {} AND s.schema_name = {} AND s.table_name = {} \
                AND s.commit_lsn >= '{seen}' \
                AND t.xmin = pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid)",

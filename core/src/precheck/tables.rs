@@ -217,13 +217,12 @@ pub(super) fn replica_triggers(facts: &Facts, out: &mut Vec<Finding>) {
     let before = out.len();
     let there = peer.tables_by_name();
     for table in &facts.source.tables {
-        // With the schema stage the peer will have the source's triggers, without it the peer has its own.
-        let triggers = if facts.options.stages.schema {
-            table.replica_triggers.as_slice()
-        } else {
-            there.get(&(table.schema.as_str(), table.name.as_str())).map_or(&[][..], |p| p.replica_triggers.as_slice())
-        };
-        out.extend(triggers.iter().map(|trigger| replica_trigger(table, trigger, facts.options.stages.schema)));
+        // With the schema stage the peer will have the source's triggers, beside what it has of its own.
+        let made = if facts.options.stages.schema { table.replica_triggers.as_slice() } else { &[] };
+        let own = there.get(&(table.schema.as_str(), table.name.as_str())).map_or(&[][..], |p| p.replica_triggers.as_slice());
+        let own = own.iter().filter(|own| !made.iter().any(|made| made.name == own.name));
+        out.extend(made.iter().map(|trigger| replica_trigger(table, trigger, true)));
+        out.extend(own.map(|trigger| replica_trigger(table, trigger, false)));
     }
     if out.len() == before {
         out.push(ok(ITEM, PEER, "no trigger fires on rows that the stream applies"));

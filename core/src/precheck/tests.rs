@@ -405,6 +405,15 @@ fn without_the_schema_stage_the_tables_must_be_there() {
         "on the peer",
         without(|t| t[0].replica_triggers = vec![ReplicaTrigger { name: "t".into(), always: true }]),
     );
+    // With it too, as of a task that runs; one that the source has is told once.
+    let of_its_own = |f: &mut Facts| {
+        peer(f).tables = vec![PeerTableFacts { replica_triggers: vec![ReplicaTrigger { name: "t".into(), always: true }], ..peer_table("orders") }];
+    };
+    warning("replica_triggers", "on the peer", of_its_own);
+    warning("replica_triggers", "on the source", |f| {
+        peer(f).tables = vec![PeerTableFacts { replica_triggers: vec![ReplicaTrigger { name: "t".into(), always: true }], ..peer_table("orders") }];
+        f.source.tables[0].replica_triggers = vec![ReplicaTrigger { name: "t".into(), always: true }];
+    });
     nothing(|f| {
         without(|t| t[0].has_pages = true)(f);
         peer(f).copied.insert(("shop".into(), "orders".into()));

@@ -2,6 +2,7 @@
 
 mod case;
 mod interleave;
+mod single;
 mod undo;
 
 use End::{Failed, Running};
@@ -392,6 +393,22 @@ async fn a_row_that_is_deleted_while_an_insert_waits_for_it_is_no_conflict() {
     pair.wait_for_catchup(MINUTE).await;
     assert_eq!(pair.peer.psql(DB, "SELECT v FROM t").await, "s");
     assert_eq!(pair.peer.psql(DB, "SELECT count(*) FROM pgrelay_peer.conflict").await, "0");
+}
+
+/// Among others, so that they are applied in a set.
+#[tokio::test]
+async fn a_row_of_nothing_but_its_key_that_comes_again_is_put_back_where_the_peer_lacks_it() {
+    let rows = "INSERT INTO t SELECT n, n FROM generate_series(1, 30) n";
+    let pair = running(&format!("CREATE TABLE t (a int, b int, PRIMARY KEY (a, b)); {rows}"), "{}").await;
+    pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;
+    pair.wait_for_state("paused", MINUTE).await;
+    pair.peer.psql(DB, "DELETE FROM t WHERE a = 1").await;
+    pair.source.psql(DB, &format!("BEGIN; DELETE FROM t; {rows}; COMMIT")).await;
+    pair.source.psql(DB, "SELECT pgrelay.resume_task('move')").await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+    let records = "SELECT string_agg(kind || ' ' || resolution, ', ') FROM pgrelay_peer.conflict";
+    assert_eq!(pair.peer.psql(DB, records).await, "delete_missing ignored");
 }
 
 /// The later commit wins, whichever side it came from.

@@ -1,8 +1,16 @@
 //! A dump holds the tasks, and where it is restored none of them goes on.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
-use pgrelay_tests::process::{bindir, run};
+use pgrelay_tests::{
+    Applier, Pair,
+    pair::DB,
+    process::{bindir, run},
+    wait::wait_for_value,
+};
 
 use crate::{error_of, source, value};
 
@@ -40,6 +48,31 @@ async fn a_restored_dump_keeps_the_tasks_and_runs_none() {
     copy.batch_execute("SELECT pgrelay.drop_task('move')").await.unwrap();
     assert_eq!(value(&copy, "SELECT string_agg(name, ',') FROM pgrelay.task").await.unwrap(), "new");
     assert_eq!(value(&client, "SELECT string_agg(name, ',') FROM pgrelay.task").await.unwrap(), "move");
+}
+
+#[tokio::test]
+async fn an_applier_of_a_restored_dump_leaves_the_peer_alone() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let pair = Pair::start("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    pair.start_task("{}").await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.source.create_db("copy").await;
+    let file = pair.source.socket_folder().join("dump.sql");
+    let dump = Command::new(bindir().join("pg_dump")).arg("-d").arg(pair.source.dsn(DB)).stderr(Stdio::inherit()).output().unwrap();
+    assert!(dump.status.success());
+    std::fs::write(&file, dump.stdout).unwrap();
+    run(Command::new(bindir().join("psql")).args(["-Xq", "-v", "ON_ERROR_STOP=1", "-d", &pair.source.dsn("copy"), "-f"]).arg(&file));
+    pair.source.psql("copy", "INSERT INTO t VALUES (2)").await;
+
+    let of_copy = Applier::start(&pair.source, "copy", &[]);
+    let copy = pair.source.connect("copy").await;
+    let stopped = "SELECT state || ': ' || error FROM pgrelay.task_status";
+    wait_for_value(&copy, stopped, "stopped: this is not the database that the task was made in", MINUTE).await;
+    drop(of_copy);
+    // The original goes on.
+    pair.source.psql(DB, "INSERT INTO t VALUES (3)").await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+    assert_eq!(pair.peer.psql(DB, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM t").await, "1 3");
 }
 
 #[tokio::test]

@@ -1,6 +1,12 @@
 //! Keys that are equal otherwise than their bytes are.
 
-use pgrelay_tests::ways::both_ways;
+use std::time::Duration;
+
+use pgrelay_tests::{
+    Pair,
+    pair::DB,
+    ways::{as_backlog, both_ways, running},
+};
 
 /// A table whose key is `key(n)` of a type, with changes of values, of keys to an equal value of another form, and of keys.
 fn table(name: &str, key_type: &str, key: &str, same: &str) -> (String, [String; 5]) {
@@ -69,4 +75,28 @@ async fn a_key_of_several_columns_in_another_order_than_the_table_s() {
         "{}",
     )
     .await;
+}
+
+/// A plan that is made while a table is empty would read all of it ever after.
+#[tokio::test]
+async fn sets_find_rows_by_the_key_of_a_table_that_was_empty_when_they_were_first_applied() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let pair = running(Pair::start("CREATE TABLE t (id int PRIMARY KEY, v text)").await, "{}").await;
+    let first = "INSERT INTO t SELECT n, 'v' FROM generate_series(1, 50) n; UPDATE t SET v = 'w'; DELETE FROM t";
+    as_backlog(&pair, &[first]).await;
+    pair.source.psql(DB, "INSERT INTO t SELECT n, 'v' FROM generate_series(1, 50000) n").await;
+    pair.wait_for_catchup(MINUTE).await;
+    let read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 't'";
+    let before: u64 = pair.peer.psql(DB, read).await.parse().unwrap();
+    for n in 1..=20 {
+        let changes = format!("UPDATE t SET v = 'x' WHERE id BETWEEN {n} * 1000 AND {n} * 1000 + 50; DELETE FROM t WHERE id BETWEEN {n} AND {n} + 30");
+        pair.source.psql(DB, &changes).await;
+        pair.wait_for_catchup(MINUTE).await;
+    }
+    // The session tells what it has read when it ends.
+    pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;
+    pair.wait_for_state("paused", MINUTE).await;
+    let scanned = "SELECT idx_scan > 0 FROM pg_stat_user_tables WHERE relname = 't'";
+    pgrelay_tests::wait_for_value(&pair.peer_client().await, &format!("SELECT ({scanned})::text"), "true", MINUTE).await;
+    assert_eq!(pair.peer.psql(DB, read).await.parse::<u64>().unwrap(), before, "rows that were read one after the other");
 }

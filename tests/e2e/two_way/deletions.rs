@@ -74,6 +74,64 @@ async fn source_priority_ends_with_what_the_source_did() {
 }
 
 #[tokio::test]
+async fn a_truncate_removes_what_was_written_before_and_leaves_what_was_written_later() {
+    let objects = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'old' FROM generate_series(1, 4) n";
+    let writes = [
+        (false, "INSERT INTO t VALUES (11, 'before')"),
+        (false, "UPDATE t SET v = 'before' WHERE id = 1"),
+        (true, "TRUNCATE t"),
+        (true, "INSERT INTO t VALUES (20, 's')"),
+        (false, "UPDATE t SET v = 'after' WHERE id = 2"),
+        (false, "INSERT INTO t VALUES (12, 'after')"),
+    ];
+    let sides = ends(objects, "latest_wins", &writes, "(2,after) (12,after) (20,s)").await;
+    // The other way, and nothing that stays.
+    let writes = [(true, "INSERT INTO t VALUES (13, 'before')"), (true, "UPDATE t SET v = 'before'"), (false, "TRUNCATE t")];
+    meanwhile(&sides, &writes).await;
+    sides.both(ROWS, "").await;
+    // What one side has seen goes, whoever wrote it, and what comes after that stays.
+    sides.source("INSERT INTO t VALUES (1, 's')").await;
+    sides.peer("INSERT INTO t VALUES (2, 'd')").await;
+    sides.wait().await;
+    sides.peer("TRUNCATE t; INSERT INTO t VALUES (3, 'd')").await;
+    sides.wait().await;
+    sides.both(ROWS, "(3,d)").await;
+}
+
+#[tokio::test]
+async fn source_priority_lets_a_truncate_of_the_peer_leave_what_the_source_wrote_meanwhile() {
+    let objects = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'old' FROM generate_series(1, 4) n";
+    let writes =
+        [(true, "INSERT INTO t VALUES (11, 's')"), (true, "UPDATE t SET v = 's' WHERE id = 1"), (false, "TRUNCATE t; INSERT INTO t VALUES (12, 'd')")];
+    let sides = ends(objects, "source_priority", &writes, "(1,s) (11,s) (12,d)").await;
+    let writes = [(false, "INSERT INTO t VALUES (13, 'd')"), (true, "TRUNCATE t"), (false, "UPDATE t SET v = 'd'")];
+    meanwhile(&sides, &writes).await;
+    sides.both(ROWS, "").await;
+}
+
+#[tokio::test]
+async fn rows_of_nothing_but_their_key_that_go_and_come_again_win_over_an_earlier_deletion() {
+    let objects = "CREATE TABLE t (id int, b int, PRIMARY KEY (id, b)); INSERT INTO t SELECT n, n FROM generate_series(1, 30) n";
+    let writes = [
+        (false, "DELETE FROM t WHERE id = 1"),
+        (true, "BEGIN; DELETE FROM t; INSERT INTO t SELECT n, n FROM generate_series(1, 30) n; COMMIT"),
+    ];
+    let all: Vec<String> = (1..=30).map(|n| format!("({n},{n})")).collect();
+    ends(objects, "latest_wins", &writes, &all.join(" ")).await;
+}
+
+#[tokio::test]
+async fn many_rows_that_one_transaction_deletes_are_remembered_in_parts() {
+    let objects = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'old' FROM generate_series(1, 12000) n";
+    let writes = [
+        (true, "UPDATE t SET v = 's' WHERE id % 1000 = 0"),
+        (false, "DELETE FROM t WHERE id > 1"),
+        (true, "UPDATE t SET v = 'later' WHERE id IN (5, 11999)"),
+    ];
+    ends(objects, "latest_wins", &writes, "(1,old) (5,later) (11999,later)").await;
+}
+
+#[tokio::test]
 async fn a_row_that_gives_way_on_one_side_goes_on_the_other_unless_it_was_written_later_there() {
     let objects = "CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, v text); INSERT INTO t VALUES (1, 1, 'old'), (2, 2, 'old')";
     let writes = [

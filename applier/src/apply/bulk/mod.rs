@@ -79,7 +79,8 @@ impl Table {
         // A row that is removed and comes again must be all that the peer has of it.
         let no_more = peer.columns.iter().filter(|c| !c.generated).all(|c| columns.contains(&c.name));
         let fixed = peer.columns.iter().all(|c| !c.identity_always || is_key(&c.name));
-        let keyed = key.iter().all(one_form) && no_more && fixed;
+        let may_be_set = Shape { table: &relation.table, peer, columns: &columns, key: &key }.any_settable().is_some();
+        let keyed = key.iter().all(one_form) && no_more && fixed && may_be_set;
         let fits = !columns.is_empty() && (key.is_empty() || keyed) && !peer.watched && !peer.partitioned;
         let (prepared, changes, new) = (HashMap::new(), Changes::default(), CopyText::default());
         fits.then(|| Table { relation, key, columns, prepared, changes, new })
@@ -181,9 +182,6 @@ impl Table {
     }
 
     async fn update(&mut self, session: &mut Session, peer: &PeerTable, set: &[usize], rows: &[(Key, Row)]) -> Result<()> {
-        if set.is_empty() {
-            return Ok(());
-        }
         for part in parts(rows, |(_, row)| row) {
             let mut values = self.keys(part.iter().map(|(key, _)| key));
             values.extend(set.iter().map(|n| column(part.iter().map(|(_, row)| &row[*n]))));

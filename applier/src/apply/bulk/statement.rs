@@ -108,12 +108,22 @@ impl Shape<'_> {
         format!("COPY {} ({}) FROM STDIN", self.table.quoted(), names.join(", "))
     }
 
-    /// UPDATE of these columns; parameters are the key's columns, then these.
+    /// A column that an UPDATE may write.
+    pub fn any_settable(&self) -> Option<&str> {
+        let settable = |name: &&String| self.peer.column(name).is_some_and(|c| !c.generated && !c.identity_always);
+        self.columns.iter().find(settable).map(String::as_str)
+    }
+
+    /// UPDATE of these columns; parameters are the key's columns, then these. Of none: a row that is to stay as it is must be there all the
+    /// same, and is this direction's from then on.
     pub fn update(&self, set: &[usize]) -> String {
         let columns: Vec<usize> = self.key.iter().map(|(n, _)| *n).chain(set.iter().copied()).collect();
         let (unnest, values) = self.unnest(&columns);
         let (key, new) = values.split_at(self.key.len());
-        let set: Vec<String> = set.iter().zip(new).map(|(n, value)| format!("{} = {value}", quote_ident(&self.columns[*n]))).collect();
+        let mut set: Vec<String> = set.iter().zip(new).map(|(n, value)| format!("{} = {value}", quote_ident(&self.columns[*n]))).collect();
+        if set.is_empty() {
+            set.extend(self.any_settable().map(quote_ident).map(|same| format!("{same} = t.{same}")));
+        }
         format!("UPDATE ONLY {} AS t SET {} FROM {unnest} WHERE {}", self.table.quoted(), set.join(", "), self.own(key))
     }
 

@@ -16,8 +16,6 @@ pub enum Operation {
     Insert,
     /// Exactly one row changes.
     Update,
-    /// One row changes, or is inserted where there is none.
-    Upsert,
     /// One row goes; none is counted, not an error.
     Delete,
     /// The row of the next change must be there.
@@ -92,7 +90,7 @@ impl Session {
                 return Err(Error::new(Kind::Conflict, format!("{expected} rows of table \"{table}\" were to change and {rows} did"))
                     .object(table.to_string()));
             }
-            (Operation::Truncate | Operation::Role | Operation::Look { .. } | Operation::Other, _) | (Operation::Upsert, 0) | (_, 1) => {}
+            (Operation::Truncate | Operation::Role | Operation::Look { .. } | Operation::Other, _) | (_, 1) => {}
             (Operation::Update, 0) => return Err(missing("an update", table)),
             (Operation::Position, 0) => return Err(standing::position_gone()),
             (_, n) => {
@@ -109,7 +107,7 @@ fn refused(error: tokio_postgres::Error, operation: Operation, table: &TableName
     let collides = matches!(error.code(), Some(code) if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::EXCLUSION_VIOLATION);
     let word = match operation {
         Operation::Insert => "an insert",
-        Operation::Update | Operation::Upsert => "an update",
+        Operation::Update => "an update",
         Operation::Delete => "a delete",
         Operation::Truncate => "a truncate",
         Operation::Look { .. } | Operation::Watched => "a change",

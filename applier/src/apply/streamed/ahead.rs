@@ -41,8 +41,9 @@ impl Applier {
         self.streamed.ahead.as_ref().filter(|_| !self.streamed.in_block()).map(|ahead| ahead.until)
     }
 
-    pub(super) fn patience(&mut self) {
-        if let Some(ahead) = &mut self.streamed.ahead {
+    /// A block of it has come.
+    pub(super) fn patience(&mut self, xid: u32) {
+        if let Some(ahead) = self.streamed.ahead.as_mut().filter(|ahead| ahead.xid == xid) {
             ahead.until = Instant::now() + PATIENCE;
         }
     }
@@ -61,7 +62,8 @@ impl Applier {
         }
         let Some(ahead) = self.streamed.ahead.as_mut().filter(|ahead| ahead.xid == xid) else { return Ok(()) };
         std::mem::swap(&mut self.relations, &mut ahead.relations);
-        self.open = Some(self.begin(Transaction { xid: self.reference.widen(xid), commit: NOT_YET }, 0));
+        let transaction = Transaction { xid: self.epochs.widen(xid), commit: NOT_YET };
+        self.open = Some(self.begin(transaction, 0));
         let done = match pgoutput::decode(change, false) {
             Ok(message) => self.change(message, change).await,
             Err(malformed) => Err(malformed),

@@ -52,7 +52,7 @@ impl Applier {
         match payload.first() {
             Some(b'E') => {
                 self.streamed.block = None;
-                self.patience();
+                self.patience(xid);
                 crash::at(Point::BlockKept);
                 self.send_ahead(xid).await?;
                 // Whatever has committed before has come before.
@@ -118,7 +118,8 @@ impl Applier {
     pub(in super::super) async fn committed(&mut self, xid: u32, commit: Lsn, end: Lsn, commit_ts: i64) -> Result<()> {
         let transaction = self.streamed.all.remove(&xid).ok_or_else(|| unknown(xid))?;
         crash::at(Point::InProgressCommitted);
-        let open = self.begin(Transaction { xid: self.reference.widen(xid), commit }, commit_ts);
+        let of = Transaction { xid: self.epochs.widen(xid), commit };
+        let open = self.begin(of, commit_ts);
         // The position is the end of a commit record.
         if commit < self.position {
             self.take_back(xid).await?;
