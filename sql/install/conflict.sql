@@ -54,7 +54,7 @@ COMMENT ON COLUMN pgrelay.task_skip.commit_lsn IS 'Position of the commit record
 CREATE TABLE pgrelay.task_conflict (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     task_id bigint NOT NULL REFERENCES pgrelay.task (id) ON DELETE CASCADE,
-    record uuid NOT NULL UNIQUE,
+    record uuid,
     table_oid oid,
     direction text NOT NULL,
     detected_at timestamptz NOT NULL,
@@ -78,9 +78,10 @@ CREATE TABLE pgrelay.task_conflict (
     peer_commit_ts timestamptz[] NOT NULL,
     note text
 );
+CREATE UNIQUE INDEX task_conflict_record ON pgrelay.task_conflict (record) WHERE record IS NOT NULL;
 CREATE INDEX task_conflict_age ON pgrelay.task_conflict (task_id, detected_at);
-COMMENT ON TABLE pgrelay.task_conflict IS 'What changes met and what was done about it, carried from the side where it happened, where it stands in the transaction that did it. Goes away after conflict_retention days, and with the task. Holds rows of tables: to be read through the view pgrelay.conflict only. Writer: the applier.';
-COMMENT ON COLUMN pgrelay.task_conflict.record IS 'By which it is known on the side where it happened: carried twice it stands here once.';
+COMMENT ON TABLE pgrelay.task_conflict IS 'What changes met and what was done about it, written in the transaction that did it or carried from the other side, where it stands in that. Goes away after conflict_retention days, and with the task. Holds rows of tables: to be read through the view pgrelay.conflict only. Writer: the applier.';
+COMMENT ON COLUMN pgrelay.task_conflict.record IS 'By which it is known on the other side when it happened there: carried twice it stands here once. NULL when it happened here.';
 COMMENT ON COLUMN pgrelay.task_conflict.table_oid IS 'Of the table here when the record came; whoever may read that one may read the record.';
 
 CREATE TABLE pgrelay.task_conflict_count (
@@ -88,13 +89,8 @@ CREATE TABLE pgrelay.task_conflict_count (
     direction text NOT NULL,
     schema_name text NOT NULL,
     table_name text NOT NULL,
-    confl_insert_exists bigint NOT NULL,
-    confl_update_origin_differs bigint NOT NULL,
-    confl_update_exists bigint NOT NULL,
-    confl_update_missing bigint NOT NULL,
-    confl_delete_origin_differs bigint NOT NULL,
-    confl_delete_missing bigint NOT NULL,
-    confl_multiple_unique_conflicts bigint NOT NULL,
-    PRIMARY KEY (task_id, direction, schema_name, table_name)
+    kind text NOT NULL,
+    count bigint NOT NULL
 );
-COMMENT ON TABLE pgrelay.task_conflict_count IS 'Conflicts by table and kind, counted in the statement that brings their records here: exact also when records are removed. Writer: the applier.';
+CREATE INDEX task_conflict_count_task ON pgrelay.task_conflict_count (task_id);
+COMMENT ON TABLE pgrelay.task_conflict_count IS 'Conflicts by table and kind, counted in the statement that writes their records: exact also when records are removed. Several rows may count the same conflicts, so that nobody waits for another; now and then they become one. Writer: the applier.';

@@ -16,8 +16,7 @@ GRANT INSERT, UPDATE, DELETE ON
     pgrelay.task_actual, pgrelay.table_state, pgrelay.task_finding, pgrelay.replica_identity, pgrelay.lease, pgrelay.applier_instance
     TO pgrelay_applier;
 GRANT INSERT ON pgrelay.task_event, pgrelay.schema_difference TO pgrelay_applier;
-GRANT INSERT, DELETE ON pgrelay.task_conflict TO pgrelay_applier;
-GRANT INSERT, UPDATE ON pgrelay.task_conflict_count TO pgrelay_applier;
+GRANT INSERT, DELETE ON pgrelay.task_conflict, pgrelay.task_conflict_count TO pgrelay_applier;
 GRANT INSERT, UPDATE, DELETE ON pgrelay.task_sequence TO pgrelay_applier;
 GRANT UPDATE (answered_at, error_sqlstate, error_message, error_hint) ON pgrelay.request TO pgrelay_applier;
 

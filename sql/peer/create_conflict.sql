@@ -1,5 +1,5 @@
 -- Conflicts of the tasks that write to this database, beside create.sql: written in the transaction that resolved them, with
--- record_conflict.sql, and carried from here to the database that the task was made in.
+-- add_conflicts.sql, and carried from here to the database that the task was made in.
 
 CREATE TABLE IF NOT EXISTS pgrelay_peer.conflict (
     ordinal bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -59,6 +59,11 @@ COMMENT ON COLUMN pgrelay_peer.conflict.kind IS 'NULL with resolution skipped: a
 CREATE TABLE IF NOT EXISTS pgrelay_peer.conflict_to_carry (
     task_key text NOT NULL REFERENCES pgrelay_peer.task ON DELETE CASCADE,
     ordinal bigint NOT NULL,
+    ordinals bigint[] NOT NULL,
+    bytes bigint NOT NULL,
     PRIMARY KEY (task_key, ordinal)
 );
-COMMENT ON TABLE pgrelay_peer.conflict_to_carry IS 'Records of pgrelay_peer.conflict that have not come to where the task was made, each row written with its record and removed after it has come; only then may the record be removed.';
+COMMENT ON TABLE pgrelay_peer.conflict_to_carry IS 'Records of pgrelay_peer.conflict that have not come to where the task was made: a row for those that one statement has written, written with them, and removed after they have come; only then may the records be removed.';
+COMMENT ON COLUMN pgrelay_peer.conflict_to_carry.ordinal IS 'The first of them.';
+COMMENT ON COLUMN pgrelay_peer.conflict_to_carry.ordinals IS 'All of them.';
+COMMENT ON COLUMN pgrelay_peer.conflict_to_carry.bytes IS 'What they take together.';

@@ -25,10 +25,11 @@ async fn running() -> Pair {
 
 /// Records conflicts on the peer with the statement of the applier, as of so many days ago. All of them in one transaction.
 async fn record(pair: &Pair, kind: &str, many: u32, days: u32) {
-    let statement = include_str!("../../sql/peer/record_conflict.sql");
+    let (record, add) = (include_str!("../../sql/peer/record_conflict.sql"), include_str!("../../sql/peer/add_conflicts.sql"));
     let sql = format!(
         r#"BEGIN;
-        PREPARE record AS {statement};
+        PREPARE record AS WITH record AS (
+{record}){add};
         SELECT format($s$EXECUTE record (%L, 'forward', 'shop', 't', 'insert', '{kind}', '{{t_pkey,"a, b"}}', 'ignore', 'ignored',
             '4294967296000', '16/B374D848', '2026-01-02 03:04:05.678901+00', '%s', '{{"id": 1}}', NULL,
             '{{"id": 1, "v": "it''s \\ \u00e4", "n": 12345678901234567890.12345}}', '[{{"id": 1}}, {{"id": 2}}]', NULL,
@@ -61,7 +62,8 @@ async fn a_record_comes_to_the_source_as_it_is_and_is_counted_once() {
     wait_for_value(&source, COUNTED, "1100 3", MINUTE).await;
     wait_for_value(&peer, TO_CARRY, "0", MINUTE).await;
     // As after a crash between the two sides.
-    let again = "INSERT INTO pgrelay_peer.conflict_to_carry (task_key, ordinal) SELECT task_key, ordinal FROM pgrelay_peer.conflict";
+    let again = "INSERT INTO pgrelay_peer.conflict_to_carry (task_key, ordinal, ordinals, bytes)
+        SELECT task_key, min(ordinal), array_agg(ordinal), 1000 FROM pgrelay_peer.conflict GROUP BY task_key, ordinal % 7";
     pair.peer.psql(DB, again).await;
     wait_for_value(&peer, TO_CARRY, "0", MINUTE).await;
     assert_eq!(pair.source.psql(DB, COUNTED).await, "1100 3");

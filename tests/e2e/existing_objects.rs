@@ -143,21 +143,30 @@ async fn what_the_stream_meets_of_the_peer_s_own_rows_is_decided_by_the_policy()
     pair.peer.psql(DB, &format!("{sql}; INSERT INTO t SELECT n, 'peer' FROM generate_series(1, 3) n")).await;
     pair.start_task(r#"{"existing_objects": "keep", "conflict_policy": "ignore", "update_missing": "skip"}"#).await;
     pair.wait_for_state("running", MINUTE).await;
-    pair.source.psql(DB, "INSERT INTO t VALUES (2, 'source'), (9, 'source'); UPDATE t SET v = 'changed' WHERE id = 1").await;
-    pair.wait_for_catchup(MINUTE).await;
+    for sql in ["UPDATE t SET v = 'changed' WHERE id = 1", "INSERT INTO t VALUES (2, 'source'), (9, 'source')"] {
+        pair.source.psql(DB, sql).await;
+        pair.wait_for_catchup(MINUTE).await;
+    }
     pair.peer.psql(DB, "DELETE FROM t WHERE id = 9").await;
     pair.source.psql(DB, "UPDATE t SET v = 'changed' WHERE id = 9").await;
     pair.wait_for_catchup(MINUTE).await;
     let rows = "SELECT string_agg(concat_ws(' ', id, v), ', ' ORDER BY id) FROM t";
     assert_eq!(pair.peer.psql(DB, rows).await, "1 changed, 2 peer, 3 peer");
     let met = "SELECT string_agg(concat_ws(' ', kind, resolution), ', ' ORDER BY id) FROM pgrelay.conflict";
-    let expected = "insert_exists ignored, update_origin_differs applied, update_missing ignored";
+    let expected = "insert_exists ignored, update_missing ignored";
     wait_for_value(&pair.source_client().await, met, expected, MINUTE).await;
+    // What is decided about is noticed, from the next transaction on.
+    pair.source.psql(DB, "SELECT pgrelay.set_conflict_option('move', 'strict', 'true')").await;
+    pair.peer.psql(DB, "UPDATE t SET v = 'mine' WHERE id = 1").await;
+    pair.source.psql(DB, "UPDATE t SET v = 'again' WHERE id = 1").await;
+    pair.wait_for_catchup(MINUTE).await;
+    assert_eq!(pair.peer.psql(DB, rows).await, "1 mine, 2 peer, 3 peer");
+    pair.source.psql(DB, "SELECT pgrelay.set_conflict_option('move', 'strict', 'default')").await;
     // By `fail` nothing of it is written.
     pair.source.psql(DB, "SELECT pgrelay.set_conflict_policy('move', 'fail')").await;
     pair.source.psql(DB, "INSERT INTO t VALUES (10, 'source'), (3, 'source')").await;
     pair.wait_for_state("failed", MINUTE).await;
-    assert_eq!(pair.peer.psql(DB, rows).await, "1 changed, 2 peer, 3 peer");
+    assert_eq!(pair.peer.psql(DB, rows).await, "1 mine, 2 peer, 3 peer");
 }
 
 #[tokio::test]

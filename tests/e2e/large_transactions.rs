@@ -254,7 +254,12 @@ async fn a_large_transaction_that_cannot_be_kept_is_told_with_the_folder_and_com
     let environment = [("TMPDIR", gone.to_str().expect("a name"))];
     pair.applier = Applier::start_with(&pair.source, DB, &["--log-level", "info,pgrelay_applier=debug"], &environment);
     start_streaming(&pair, TASK_OPTIONS).await;
-    pair.source.psql(DB, "BEGIN; INSERT INTO log SELECT n, repeat(md5(n::text), 10) FROM generate_series(1, 20000) n; UPDATE t SET v = 'x'; COMMIT").await;
+    pair.source
+        .psql(
+            DB,
+            "BEGIN; INSERT INTO log SELECT n, repeat(md5(n::text), 10) FROM generate_series(1, 20000) n; UPDATE t SET v = 'x'; COMMIT",
+        )
+        .await;
     let error = "SELECT (error || ' ' || error_detail LIKE '%cannot be kept in a file%/gone\"%')::text FROM pgrelay.task_status";
     wait_for_value(&pair.source_client().await, error, "true", MINUTE).await;
     pair.source.psql(DB, "INSERT INTO log VALUES (0)").await;

@@ -83,7 +83,8 @@ async fn a_prepared_transaction_is_prepared_on_the_peer_and_ends_there_as_on_the
 /// A server that crashes has the slot as it was on its disk, from before it was to send transactions when they are prepared.
 #[tokio::test]
 async fn what_was_over_before_it_was_prepared_on_the_peer_does_not_come_again_when_the_source_crashes() {
-    let mut pair = Pair::start(&format!("{TABLES} CREATE TABLE slow (n int PRIMARY KEY); INSERT INTO slow SELECT generate_series(1, 1500)")).await;
+    let mut pair =
+        Pair::start(&format!("{TABLES} CREATE TABLE slow (n int PRIMARY KEY); INSERT INTO slow SELECT generate_series(1, 1500)")).await;
     let options = OPTIONS.replacen('{', r#"{"copy_jobs": 2, "throttle": {"copy_rows_per_s": 500}, "#, 1);
     pair.start_task(&options).await;
     let source = pair.source_client().await;

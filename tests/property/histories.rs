@@ -84,7 +84,9 @@ fn statement(seed: &mut Seed, s: &str) -> String {
         28 => format!("DELETE FROM {s}.whole WHERE id = {a}"),
         29 => format!("DELETE FROM {s}.link WHERE a = {a} % 5; INSERT INTO {s}.link SELECT {a} % 5, n FROM generate_series(0, {b}) n"),
         30 => format!("DELETE FROM {s}.link WHERE b = {a}"),
-        31 => format!("UPDATE {s}.link SET a = a + 5 WHERE a = {a} % 5 AND b = {b} AND NOT EXISTS (SELECT FROM {s}.link WHERE a = {a} % 5 + 5 AND b = {b})"),
+        31 => format!(
+            "UPDATE {s}.link SET a = a + 5 WHERE a = {a} % 5 AND b = {b} AND NOT EXISTS (SELECT FROM {s}.link WHERE a = {a} % 5 + 5 AND b = {b})"
+        ),
         32 | 33 => swap(&format!("{s}.plain"), "u", a, b),
         34 => swap(&format!("{s}.plain"), "id", a, b),
         _ => format!("SAVEPOINT p; DELETE FROM {s}.plain WHERE id > {b}; INSERT INTO {s}.log VALUES (-1); ROLLBACK TO p"),

@@ -198,12 +198,8 @@ impl Applier {
         let peer = self.session.shape_of(&table).await?;
         self.session.act_for(&peer, &table).await?;
         self.session.settle().await?;
-        let side = Side {
-            origin: &self.setting.origin,
-            direction: self.setting.direction,
-            tracks: self.resolver.tracks,
-            sight: &self.resolver.sight,
-        };
+        let side =
+            Side { origin: &self.setting.origin, place: &self.setting.place, tracks: self.resolver.tracks, sight: &self.resolver.sight };
         let record = removed::apply(self.session.client(), side, &peer, &removal, policy, (of, number)).await?;
         self.session.act_as(None, &table).await?;
         self.session.settle().await?;

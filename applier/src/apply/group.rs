@@ -8,7 +8,10 @@ use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::session::Operation;
 use crate::{
-    conflict::{deferrable::NewRows, tombstone::{Deleted, Emptied}},
+    conflict::{
+        deferrable::NewRows,
+        tombstone::{Deleted, Emptied},
+    },
     stream::receiver::is_late,
 };
 

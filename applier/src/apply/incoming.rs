@@ -195,6 +195,7 @@ impl Applier {
         match pgoutput::decode(&payload, false)? {
             Message::Begin { final_lsn, commit_ts, xid } => {
                 self.yield_to_others().await?;
+                self.heed_new_rules().await?;
                 let transaction = Transaction { xid: self.epochs.widen(xid), commit: final_lsn };
                 // Not one that comes in blocks: for so many changes reading again is the smaller cost.
                 let mut open = self.begin(transaction, commit_ts);
@@ -238,6 +239,18 @@ impl Applier {
             }
             Message::Type { .. } | Message::LogicalMessage { .. } => {}
             change => self.change(change, &payload).await?,
+        }
+        Ok(())
+    }
+
+    /// Policies have been set: whose rows are noticed may have changed.
+    async fn heed_new_rules(&mut self) -> Result<()> {
+        if !self.setting.kept.is_empty() && self.setting.rules.has_changed().unwrap_or(false) {
+            self.commit_group().await?;
+            self.setting.rules.borrow_and_update();
+            self.targets.clear();
+            self.wholes.clear();
+            self.batch.ways.clear();
         }
         Ok(())
     }

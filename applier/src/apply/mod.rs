@@ -14,8 +14,8 @@ mod careful;
 mod commit;
 mod copies;
 mod deletions;
-mod emptied;
 mod echo;
+mod emptied;
 mod flush;
 mod gather;
 mod group;
@@ -77,7 +77,7 @@ use self::{
     whole::Wholes,
 };
 use crate::{
-    conflict::{deferrable, resolve::Resolver},
+    conflict::{deferrable, place::Place, resolve::Resolver},
     pg::{Endpoint, server_error},
     progress::Progress,
     stream::{history::History, receiver::Mode},
@@ -128,6 +128,8 @@ pub struct Setting {
     pub origin: String,
     /// Which way the changes go.
     pub direction: Direction,
+    /// Where conflicts are written down.
+    pub place: Place,
     /// Names of the opposite direction: what is marked with its origins comes back, and is left out.
     pub opposite: Names,
     /// Set where the opposite direction is there too: what it has read. Then this one must be able to mark what it writes.
@@ -287,7 +289,7 @@ impl Applier {
         if mode != (Mode::InProgress { two_phase: true }) {
             return Ok(Lsn(0));
         }
-        match self.two_phase.since {
+        match self.two_phase.since() {
             Some(since) => Ok(since),
             None => self.switch_two_phase_on().await,
         }
@@ -326,7 +328,7 @@ pub fn not_marked() -> Error {
 }
 
 /// Where the task's position stands, for messages.
-fn task_row() -> Arc<TableName> {
+pub fn task_row() -> Arc<TableName> {
     Arc::new(TableName::new("pgrelay_peer", "task"))
 }
 

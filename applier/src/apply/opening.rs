@@ -87,7 +87,8 @@ impl Applier {
         let mut two_phase = TwoPhase::read(session.client(), &setting.source, &setting.origin, &setting.slot).await?;
         // What is prepared here would come back when it is committed, without telling up to where.
         two_phase.able &= setting.two_way.is_none();
-        let mut resolver = Resolver::new(session.client(), &setting.origin, setting.direction, setting.source.clone()).await?;
+        let mut resolver =
+            Resolver::new(session.client(), &setting.origin, setting.direction, setting.place.clone(), setting.source.clone()).await?;
         resolver.one_way = setting.one_way.clone();
         resolver.sight = Sight::new(setting.two_way.clone(), seen);
         let mark = if setting.two_way.is_some() { Some(mark(&setting.source).await?) } else { None };

@@ -156,9 +156,8 @@ impl PeerTable {
             "ARRAY(SELECT 0::pg_catalog.oid UNION ALL SELECT n.roident FROM pg_catalog.pg_replication_origin n \
              WHERE n.roname OPERATOR(pg_catalog.<>) {own} AND NOT pg_catalog.starts_with(n.roname, {copies}))"
         );
-        let written = format!(
-            "coalesce((pg_catalog.pg_xact_commit_timestamp_origin({xmin})).roident OPERATOR(pg_catalog.<>) ALL ({others}), true)"
-        );
+        let written =
+            format!("coalesce((pg_catalog.pg_xact_commit_timestamp_origin({xmin})).roident OPERATOR(pg_catalog.<>) ALL ({others}), true)");
         match self.notices_others {
             Notices::None => String::new(),
             Notices::All => format!(" AND {written}"),

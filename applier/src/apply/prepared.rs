@@ -77,6 +77,11 @@ impl TwoPhase {
         self.since.is_some()
     }
 
+    /// From where on it was switched on.
+    pub fn since(&self) -> Option<Lsn> {
+        self.since
+    }
+
     /// Whether it could.
     pub fn is_able(&self) -> bool {
         self.able

@@ -13,7 +13,7 @@ use tokio_postgres::Statement;
 use super::{
     bulk,
     peer_table::{KeyColumn, Notices, PeerTable},
-    session::{Operation, Session, Value},
+    session::{Session, Value},
     statement::{Built, Locate, Parameter, Shape},
 };
 use crate::pg::pgoutput::{Column, ReplicaIdentity, Tuple};

@@ -92,8 +92,11 @@ impl Applier {
     pub(super) async fn new_target(&mut self, relation: &Arc<Relation>) -> Result<Target> {
         let kept = self.setting.kept.contains(relation.table.as_ref());
         let two_way = self.setting.two_way.as_ref().filter(|_| !self.setting.one_way.contains(relation.table.as_ref()));
+        let decides = self.setting.rules.borrow().decides_about_others(self.setting.direction, &relation.table);
         let notices_others = match (two_way, self.resolver.tracks && self.session.is_marked()) {
             (_, false) => Notices::None,
+            // All that the peer had before is written by others: to record each row once would hold up the stream for as long.
+            (None, true) if kept && !decides => Notices::None,
             (None, true) => Notices::All,
             (Some(_), true) => Notices::Unseen,
         };
@@ -147,9 +150,7 @@ impl Applier {
             (Message::Update { old: Some((_, old)), .. }, Form::OldRow) | (Message::Delete { old, .. }, _) => {
                 (Some(target.delete(session, payload, old).await?), Operation::Delete)
             }
-            (Message::Update { old, new, .. }, _) => {
-                (target.update(session, payload, old.map(|(_, o)| o), new).await?, Operation::Update)
-            }
+            (Message::Update { old, new, .. }, _) => (target.update(session, payload, old.map(|(_, o)| o), new).await?, Operation::Update),
             _ => return Err(outside()),
         };
         let Some(ready) = ready else {

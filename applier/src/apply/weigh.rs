@@ -193,13 +193,17 @@ impl Applier {
             }
         }
         notes.sort_by_key(|note| (note.update.of.commit, note.update.number));
-        let (to, mut rest) = ((origin.as_str(), self.setting.direction), notes.as_slice());
+        let mut rest = notes.as_slice();
+        if self.session.acts_as_itself() {
+            weighed.write_records(&mut self.session, target.peer(), &self.setting.place, rest).await?;
+            rest = &[];
+        }
         while !rest.is_empty() {
             // While the rows are as they were met, and no more of them at once than the memory has room for.
-            let records = weighed.next_records(&mut self.session, target.peer(), to, &mut rest).await?;
+            let records = weighed.next_records(&mut self.session, target.peer(), &self.setting.place, &mut rest).await?;
             // pgrelay's own table is no business of the table's owner.
             self.session.act_as(None, &table).await?;
-            records.send(&mut self.session, &mut self.recording).await?;
+            records.send(&mut self.session, &self.setting.place, &mut self.recording).await?;
             self.session.act_for(target.peer(), &table).await?;
         }
         weighed.send(&mut self.session, target.peer()).await?;

@@ -8,6 +8,7 @@ pub mod deferrable;
 pub mod keys;
 pub mod meet;
 pub mod missing;
+pub mod place;
 pub mod record;
 pub mod removed;
 pub mod resolve;

@@ -1,10 +1,10 @@
-//! The record of a conflict: one row of `pgrelay_peer.conflict`, in the transaction that resolves it.
+//! The record of a conflict, in the transaction that resolves it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use pgrelay_core::{
     Error, Result,
-    conflict::{Direction, Kind, Policy, Writer},
+    conflict::{Kind, Policy, Writer},
     name::{TableName, quote_ident},
 };
 use tokio::sync::OnceCell;
@@ -12,12 +12,14 @@ use tokio_postgres::{Client, Row, Statement};
 
 use super::{
     meet::{Look, MetRow},
+    place::Place,
     resolve::{Asking, Incoming, Origin},
 };
 use crate::{
     apply::{
         relation::Target,
         session::{Operation, Session, Value},
+        task_row,
     },
     pg::{pgoutput::Column, server_error},
 };
@@ -35,12 +37,15 @@ pub struct Conflict {
 }
 
 /// A record that is ready to be written.
-pub struct Record(Vec<Value>);
+pub struct Record {
+    to: Place,
+    values: Vec<Value>,
+}
 
 /// What a record holds.
 pub(super) struct Content<'a> {
-    /// Name of the task's origin, and which way the change went.
-    pub to: (&'a str, Direction),
+    /// Where it is written down.
+    pub to: &'a Place,
     pub table: &'a TableName,
     pub operation: &'static str,
     pub conflict: &'a Conflict,
@@ -118,7 +123,7 @@ fn failed(error: tokio_postgres::Error, table: &TableName) -> Error {
 pub async fn make(
     peer: &Client,
     images: &mut Images,
-    to: (&str, Direction),
+    to: &Place,
     target: &Target,
     incoming: Incoming<'_>,
     conflict: &Conflict,
@@ -139,7 +144,7 @@ pub async fn make(
 }
 
 /// The record of a TRUNCATE that is left out.
-pub fn of_truncate(to: (&str, Direction), table: &TableName, of: Origin, number: i64) -> Record {
+pub fn of_truncate(to: &Place, table: &TableName, of: Origin, number: i64) -> Record {
     let conflict = &Conflict::SKIPPED;
     Record::new(Content { to, table, operation: "truncate", conflict, of, number, key: None, old: None, new: None, result: None })
 }
@@ -151,7 +156,7 @@ impl Conflict {
 
 impl Record {
     pub(super) fn new(content: Content<'_>) -> Record {
-        let Content { to: (key, direction), table, operation, conflict, of, number, .. } = content;
+        let Content { to, table, operation, conflict, of, number, .. } = content;
         let mut constraints: Vec<&str> = conflict.rows.iter().flat_map(|row| row.constraints.iter().map(String::as_str)).collect();
         constraints.dedup();
         let rows: Vec<&str> = conflict.rows.iter().map(|row| row.image.as_str()).collect();
@@ -160,9 +165,10 @@ impl Record {
         let times: Vec<Option<String>> = conflict.rows.iter().map(time).collect();
         let times: Vec<Option<&str>> = times.iter().map(Option::as_deref).collect();
         let or_null = |text: &Option<String>| text.as_deref().map_or(Value::Text(None), self::text);
-        Record(vec![
-            text(key),
-            text(direction.as_str()),
+        let [task, direction] = to.values();
+        let values = vec![
+            task,
+            direction,
             text(&table.schema),
             text(&table.name),
             text(operation),
@@ -182,7 +188,8 @@ impl Record {
             text(&array(origins.into_iter())),
             text(&array(times.into_iter())),
             or_null(&conflict.note),
-        ])
+        ];
+        Record { to: to.clone(), values }
     }
 
     /// Sends it within the session's transaction, and does not wait for the answer. `prepared`: for all records that a session writes.
@@ -191,23 +198,22 @@ impl Record {
             Some(statement) => statement.clone(),
             None => {
                 let client = session.shared();
-                session.ask(statement(&client, prepared)).await?.clone()
+                session.ask(self.statement(&client, prepared)).await?.clone()
             }
         };
-        let table = Arc::new(TableName::new("pgrelay_peer", "conflict"));
-        session.execute(statement, self.0, Operation::Other, &table).await
+        session.execute(statement, self.values, Operation::Other, &task_row()).await
     }
 
     /// Writes it, in whatever transaction is open. `prepared`: for all records that a session writes.
     pub async fn write(self, peer: &Client, prepared: &OnceCell<Statement>) -> Result<()> {
-        let statement = statement(peer, prepared).await?;
-        peer.execute_raw(statement, self.0).await.map(drop).map_err(not_written)
+        let statement = self.statement(peer, prepared).await?;
+        peer.execute_raw(statement, self.values).await.map(drop).map_err(not_written)
     }
-}
 
-async fn statement<'a>(peer: &Client, prepared: &'a OnceCell<Statement>) -> Result<&'a Statement> {
-    let prepare = || peer.prepare(include_str!("../../../sql/peer/record_conflict.sql"));
-    prepared.get_or_try_init(prepare).await.map_err(not_written)
+    async fn statement<'a>(&self, peer: &Client, prepared: &'a OnceCell<Statement>) -> Result<&'a Statement> {
+        let sql = self.to.adding(include_str!("../../../sql/peer/record_conflict.sql"));
+        prepared.get_or_try_init(|| peer.prepare(&sql)).await.map_err(not_written)
+    }
 }
 
 fn not_written(error: tokio_postgres::Error) -> Error {

@@ -6,7 +6,7 @@
 
 use pgrelay_core::{
     Error, Result,
-    conflict::{Direction, Kind, Policy, Writer},
+    conflict::{Kind, Policy, Writer},
     error::Kind as ErrorKind,
     name::TableName,
 };
@@ -15,6 +15,7 @@ use tokio_postgres::Client;
 
 use super::{
     meet::{self, MetRow},
+    place::Place,
     record::{Conflict, Content, Record},
     resolve::Origin,
 };
@@ -68,8 +69,8 @@ pub async fn tell(here: &Client, table: &TableName, rows: &[&MetRow], before: i6
 pub struct Side<'a> {
     /// Name of the task's origin there.
     pub origin: &'a str,
-    /// Which way the stream goes that brought the removal.
-    pub direction: Direction,
+    /// Where records are written down.
+    pub place: &'a Place,
     /// The server has `track_commit_timestamp` on.
     pub tracks: bool,
     /// What the other side had seen of this one.
@@ -111,9 +112,8 @@ pub async fn apply(
         rows: vec![row],
     };
     let old = Some(removal.row.clone());
-    let to = (side.origin, side.direction);
     Ok(Some(Record::new(Content {
-        to,
+        to: side.place,
         table: &table,
         operation: "delete",
         conflict: &conflict,

@@ -19,6 +19,7 @@ use super::{
     keys::Which,
     meet::{self, Look, MetRow},
     missing,
+    place::Place,
     record::{self, Conflict, Images, Record},
     removed,
     tombstone::Memory,
@@ -72,6 +73,8 @@ pub struct Resolver {
     pub origin: String,
     /// Which way the changes go.
     pub direction: Direction,
+    /// Where records are written down.
+    pub place: Place,
     /// The server has `track_commit_timestamp` on.
     pub tracks: bool,
     /// A session on the side that the changes come from, for values that they do not carry.
@@ -147,12 +150,13 @@ pub struct Outcome {
 
 impl Resolver {
     /// For a session of the peer, whose setting is looked at.
-    pub async fn new(peer: &Client, origin: &str, direction: Direction, other_side: Arc<Client>) -> Result<Resolver> {
+    pub async fn new(peer: &Client, origin: &str, direction: Direction, place: Place, other_side: Arc<Client>) -> Result<Resolver> {
         let sql = "SELECT pg_catalog.current_setting('track_commit_timestamp') = 'on'";
         let row = peer.query_one(sql, &[]).await.map_err(|e| server_error(e, "look whether commit times are known"))?;
         Ok(Resolver {
             origin: origin.to_owned(),
             direction,
+            place,
             tracks: row.get(0),
             other_side,
             sight: Sight::default(),
@@ -401,7 +405,7 @@ impl Resolver {
     pub async fn skip_truncate(&self, session: &mut Session, table: &Arc<TableName>, of: Origin, number: i64) -> Result<()> {
         session.settle().await?;
         session.act_as(None, table).await?;
-        record::of_truncate((&self.origin, self.direction), table, of, number).send(session, &self.recording).await
+        record::of_truncate(&self.place, table, of, number).send(session, &self.recording).await
     }
 
     /// Whether the last error is a policy's decision.
@@ -423,10 +427,9 @@ impl Resolver {
         conflict: &Conflict,
         result: Option<Asking>,
     ) -> Result<Record> {
-        let to = (self.origin.as_str(), self.direction);
         let table = self.tables.get_mut(&target.relation.oid).ok_or_else(not_prepared)?;
         let client = session.shared();
-        session.ask(record::make(&client, &mut table.images, to, target, incoming, conflict, (&table.look, result))).await
+        session.ask(record::make(&client, &mut table.images, &self.place, target, incoming, conflict, (&table.look, result))).await
     }
 
     async fn prepare(&mut self, session: &mut Session, target: &Target) -> Result<()> {
@@ -530,10 +533,7 @@ impl Resolver {
             }
             (Operation::Update, Some(new)) if met.row.is_some() => {
                 self.remove(session, target, colliding, None).await?;
-                match target.update(session, incoming.payload, incoming.old, new).await? {
-                    Some((ready, operation)) => (Some(ready), operation),
-                    None => (None, session::Operation::Update),
-                }
+                (target.update(session, incoming.payload, incoming.old, new).await?, session::Operation::Update)
             }
             (_, Some(new)) => {
                 // Only by that key the row could be updated in its place.
@@ -542,10 +542,7 @@ impl Resolver {
                 self.remove(session, target, colliding, same.map(|row| row.at.as_str())).await?;
                 match same {
                     // In place, so that what the peer alone has in this row stays.
-                    Some(_) => match target.update(session, incoming.payload, None, new).await? {
-                        Some((ready, operation)) => (Some(ready), operation),
-                        None => (None, session::Operation::Update),
-                    },
+                    Some(_) => (target.update(session, incoming.payload, None, new).await?, session::Operation::Update),
                     None => (Some(target.insert(session, incoming.payload, new).await?), session::Operation::Insert),
                 }
             }

@@ -56,12 +56,18 @@ impl Store {
     /// Adds records and counts them; what is there already is neither added nor counted. `records`: what the peer answers to
     /// `sql/peer/conflicts_to_carry.sql`, two columns and then those of the records.
     pub async fn add_conflicts(&self, task_id: i64, records: &Row) -> Result<()> {
-        let sql = include_str!("../../../sql/store/add_conflicts.sql");
+        let records_sql = include_str!("../../../sql/store/carried_conflicts.sql");
+        let sql = format!("WITH record AS (\n{records_sql}){}", include_str!("../../../sql/store/add_conflicts.sql"));
         let failed = |e| server_error(e, "read conflicts of the peer");
         let arrays = (2..records.len()).map(|n| records.try_get(n)).collect::<std::result::Result<Vec<Raw<'_>>, _>>().map_err(failed)?;
         let mut values: Vec<&(dyn ToSql + Sync)> = vec![&task_id];
         values.extend(arrays.iter().map(|array| array as &(dyn ToSql + Sync)));
-        self.write("write down conflicts", sql, &values).await.map(drop)
+        self.write("write down conflicts", &sql, &values).await.map(drop)
+    }
+
+    /// Makes one row of those that count the same conflicts.
+    pub async fn sum_conflict_counts(&self, task_id: i64) -> Result<()> {
+        self.write("sum up conflicts", include_str!("../../../sql/store/sum_conflict_counts.sql"), &[&task_id]).await.map(drop)
     }
 
     /// What the record of this number says.

@@ -1,5 +1,5 @@
 //! Carries records of conflicts from the peer, where they stand in the transactions that resolved them, to the task's home, and removes
-//! old ones on both sides.
+//! old ones on both sides. Those of the reverse direction are written down at home.
 //!
 //! Added here first, then taken off the list there: after a crash in between they come again, and are known by their ids. What is on the
 //! list is never removed. The list, and not a place among the records, tells what has still to come: records are not committed in their
@@ -70,7 +70,7 @@ pub async fn carry_rest(c: &Context) {
 struct Session {
     peer: Client,
     tracks_commits: bool,
-    /// The ordinal of the last record that was carried, since it was looked at all of them.
+    /// The ordinal of the last row of the list that was carried, since it was looked at all of them.
     last: i64,
     looked: Instant,
     forgotten: Option<Instant>,
@@ -84,6 +84,7 @@ async fn go_on(c: &Context, session: &mut Option<Session>) -> Result<()> {
     };
     if session.looked.elapsed() >= LOOK_AT_ALL {
         (session.last, session.looked) = (0, Instant::now());
+        c.store.sum_conflict_counts(c.row.id).await?;
     }
     carry_behind(c, &session.peer, &mut session.last).await?;
     if session.forgotten.is_none_or(|at| at.elapsed() >= FORGET) {
@@ -127,6 +128,9 @@ pub async fn carry(c: &Context, peer: &Client) -> Result<()> {
 
 /// Likewise those behind this ordinal, which becomes that of the last one.
 async fn carry_behind(c: &Context, peer: &Client, last: &mut i64) -> Result<()> {
+    if c.row.direction == Direction::Reverse {
+        return Ok(());
+    }
     let failed = |e| server_error(e, "carry records of conflicts from the peer");
     let there = "SELECT pg_catalog.to_regclass('pgrelay_peer.conflict') IS NOT NULL";
     if !peer.query_one(there, &[]).await.map_err(failed)?.get::<_, bool>(0) {
@@ -137,9 +141,9 @@ async fn carry_behind(c: &Context, peer: &Client, last: &mut i64) -> Result<()> 
     loop {
         let records = peer.query_one(&look, &[&c.names.origin, last]).await.map_err(failed)?;
         let Some(behind) = records.get("last") else { return Ok(()) };
-        let ordinals: Vec<i64> = records.get("ordinals");
+        let of_list: Vec<i64> = records.get("came");
         c.store.add_conflicts(c.row.id, &records).await?;
-        peer.execute(came, &[&c.names.origin, &ordinals]).await.map_err(failed)?;
+        peer.execute(came, &[&c.names.origin, &of_list]).await.map_err(failed)?;
         *last = behind;
     }
 }

@@ -24,6 +24,7 @@ use tokio_postgres::Client;
 use super::{context::Context, large_objects, pipeline, reporter, reverse, sequences::Positions, start_slot, watch as source_watch};
 use crate::{
     apply::{Applier, CopyMessage, End, Setting as ApplySetting},
+    conflict::place::Place,
     copy::{self, Beside, Job, Setting as CopySetting, Snapshots},
     crash::{self, Point},
     lane::Lane,
@@ -115,6 +116,7 @@ pub async fn copy_and_stream(c: &Context, options: &Options, plan: &Plan) -> Res
         peer: c.peer_endpoint().await?,
         origin: c.names.origin.clone(),
         direction: c.row.direction,
+        place: Place::new(c.row.direction, &c.names.origin, c.row.id),
         opposite: c.opposite_names(),
         two_way: options.is_two_way().then(|| c.pair.read_by(c.row.direction.opposite())),
         one_way: Arc::new(one_way(options, &all)),

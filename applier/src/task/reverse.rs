@@ -17,7 +17,7 @@ use tokio::{
 use tokio_postgres::Client;
 
 use super::{
-    cleanup, conflicts,
+    cleanup,
     context::Context,
     moving,
     pipeline::{self, Outcome},
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     apply::{Applier, Setting},
+    conflict::place::Place,
     crash::{self, Point},
     lane::Lane,
     pg::server_error,
@@ -120,6 +121,7 @@ async fn stream(c: &Context, options: &Options) -> Result<()> {
         peer: c.peer_endpoint().await?,
         origin: c.names.origin.clone(),
         direction: c.row.direction,
+        place: Place::new(c.row.direction, &c.names.origin, c.row.id),
         opposite: c.opposite_names(),
         two_way: Some(c.pair.read_by(c.row.direction.opposite())),
         // The forward direction carries all that this one does.
@@ -175,7 +177,6 @@ pub async fn remove(c: &Context) -> Result<()> {
     ends::remove_from_source(c, &source).await?;
     crash::at(Point::ReverseSlotRemoved);
     cleanup::end_sessions(&peer, &c.names.origin).await?;
-    conflicts::carry(c, &peer).await?;
     ends::wait_for_forward(c, &peer).await?;
     Box::pin(cleanup::clean_peer(&mut peer, &c.names.origin)).await?;
     crash::at(Point::ReverseRemoved);
@@ -187,7 +188,6 @@ pub async fn remove_with_task(c: &Context, source: &mut Client, peer: Option<&Cl
     let reverse = c.reverse();
     c.pair.prepared.send_replace(false);
     cleanup::end_sessions(source, &reverse.names.origin).await?;
-    conflicts::carry(&reverse, source).await?;
     if let Some(peer) = peer {
         ends::remove_from_source(&reverse, peer).await?;
     }

@@ -207,6 +207,12 @@ impl Rules {
         self.option(direction, table, strict).unwrap_or(self.strict)
     }
 
+    /// Whether it is decided at all, and not only recorded.
+    pub fn decides_about_others(&self, direction: Direction, table: &TableName) -> bool {
+        let kinds = [Kind::UpdateOriginDiffers, Kind::DeleteOriginDiffers];
+        self.is_strict(direction, table) || kinds.into_iter().any(|kind| self.policy(direction, table, kind).is_strict())
+    }
+
     /// What an update of this table does that meets no row.
     pub fn update_missing(&self, direction: Direction, table: &TableName) -> UpdateMissing {
         let missing = |setting| if let Setting::UpdateMissing(what) = setting { Some(what) } else { None };

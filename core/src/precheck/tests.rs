@@ -407,11 +407,13 @@ fn without_the_schema_stage_the_tables_must_be_there() {
     );
     // With it too, as of a task that runs; one that the source has is told once.
     let of_its_own = |f: &mut Facts| {
-        peer(f).tables = vec![PeerTableFacts { replica_triggers: vec![ReplicaTrigger { name: "t".into(), always: true }], ..peer_table("orders") }];
+        peer(f).tables =
+            vec![PeerTableFacts { replica_triggers: vec![ReplicaTrigger { name: "t".into(), always: true }], ..peer_table("orders") }];
     };
     warning("replica_triggers", "on the peer", of_its_own);
     warning("replica_triggers", "on the source", |f| {
-        peer(f).tables = vec![PeerTableFacts { replica_triggers: vec![ReplicaTrigger { name: "t".into(), always: true }], ..peer_table("orders") }];
+        peer(f).tables =
+            vec![PeerTableFacts { replica_triggers: vec![ReplicaTrigger { name: "t".into(), always: true }], ..peer_table("orders") }];
         f.source.tables[0].replica_triggers = vec![ReplicaTrigger { name: "t".into(), always: true }];
     });
     nothing(|f| {

@@ -3,15 +3,16 @@ SELECT t.name AS task,
        c.direction,
        c.schema_name AS schema,
        c.table_name AS "table",
-       c.confl_insert_exists,
-       c.confl_update_origin_differs,
-       c.confl_update_exists,
-       c.confl_update_missing,
-       c.confl_delete_origin_differs,
-       c.confl_delete_missing,
-       c.confl_multiple_unique_conflicts
+       coalesce(pg_catalog.sum(c.count) FILTER (WHERE c.kind = 'insert_exists'), 0)::bigint AS confl_insert_exists,
+       coalesce(pg_catalog.sum(c.count) FILTER (WHERE c.kind = 'update_origin_differs'), 0)::bigint AS confl_update_origin_differs,
+       coalesce(pg_catalog.sum(c.count) FILTER (WHERE c.kind = 'update_exists'), 0)::bigint AS confl_update_exists,
+       coalesce(pg_catalog.sum(c.count) FILTER (WHERE c.kind = 'update_missing'), 0)::bigint AS confl_update_missing,
+       coalesce(pg_catalog.sum(c.count) FILTER (WHERE c.kind = 'delete_origin_differs'), 0)::bigint AS confl_delete_origin_differs,
+       coalesce(pg_catalog.sum(c.count) FILTER (WHERE c.kind = 'delete_missing'), 0)::bigint AS confl_delete_missing,
+       coalesce(pg_catalog.sum(c.count) FILTER (WHERE c.kind = 'multiple_unique_conflicts'), 0)::bigint AS confl_multiple_unique_conflicts
 FROM pgrelay.task_conflict_count c
-JOIN pgrelay.task t ON t.id = c.task_id;
+JOIN pgrelay.task t ON t.id = c.task_id
+GROUP BY t.name, c.direction, c.schema_name, c.table_name;
 
 COMMENT ON VIEW pgrelay.conflict_count IS 'Conflicts of each task by table and kind since it was created, those too whose records are removed. Names as in pg_stat_subscription_stats of PostgreSQL 18.';
 COMMENT ON COLUMN pgrelay.conflict_count.task IS 'Name of the task.';

@@ -11,7 +11,7 @@ async fn call(pair: &Pair, sql: &str) {
 }
 
 async fn fails(pair: &Pair) -> String {
-    pair.wait_for_state("failed", MINUTE).await;
+    wait_for_value(&pair.source_client().await, "SELECT state FROM pgrelay.task_status WHERE NOT pending", "failed", MINUTE).await;
     pair.source.psql(DB, "SELECT concat_ws(' ', error, error_detail, error_hint) FROM pgrelay.task_status").await
 }
 
@@ -21,7 +21,9 @@ async fn a_task_that_a_conflict_has_stopped_goes_on_when_the_row_is_mended_or_an
     pair.peer.psql(DB, "INSERT INTO t VALUES (1, 1, 'd'), (2, 22, 'd')").await;
     pair.source.psql(DB, "INSERT INTO t VALUES (9, 9, 's'), (1, 1, 's')").await;
     let error = fails(&pair).await;
-    for named in ["public.t", "Key (id)=(1)", "\"t_pkey\"", "\"t_u_key\"", "commits at ", "pgrelay.resume_task()", "pgrelay.skip_transaction("] {
+    for named in
+        ["public.t", "Key (id)=(1)", "\"t_pkey\"", "\"t_u_key\"", "commits at ", "pgrelay.resume_task()", "pgrelay.skip_transaction("]
+    {
         assert!(error.contains(named), "{named} is not in: {error}");
     }
     // Nothing of the transaction is there, also after another try.
@@ -62,7 +64,9 @@ async fn just_the_transaction_that_is_skipped_is_left_out_and_recorded_with_its_
     let first = pair.source.psql(DB, first).await;
     call(&pair, &format!("skip_transaction('move', '{first}')")).await;
     call(&pair, "resume_task('move')").await;
-    let stopped = format!("SELECT (error_detail LIKE '%Key (id)=(3)%')::text FROM pgrelay.task_status WHERE state = 'failed' AND error_detail NOT LIKE '%{first}%'");
+    let stopped = format!(
+        "SELECT (error_detail LIKE '%Key (id)=(3)%')::text FROM pgrelay.task_status WHERE state = 'failed' AND error_detail NOT LIKE '%{first}%'"
+    );
     wait_for_value(&pair.source_client().await, &stopped, "true", MINUTE).await;
     assert_eq!(pair.peer.psql(DB, ROWS).await, "(1,d) (2,clean) (3,d)");
     let left_out = "SELECT string_agg(concat_ws(' ', operation, change_no, key, incoming_new), '; ' ORDER BY change_no)
@@ -73,7 +77,8 @@ async fn just_the_transaction_that_is_skipped_is_left_out_and_recorded_with_its_
 
 #[tokio::test]
 async fn each_kind_is_counted_as_often_as_it_is_recorded() {
-    let objects = "CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, v text); INSERT INTO t SELECT n, n, 'old' FROM generate_series(1, 9) n";
+    let objects =
+        "CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, v text); INSERT INTO t SELECT n, n, 'old' FROM generate_series(1, 9) n";
     let pair = running(objects, r#"{"conflict_policy": "ignore"}"#).await;
     pair.peer.psql(DB, "DELETE FROM t WHERE id IN (1, 2); UPDATE t SET v = 'd' WHERE id IN (3, 4); INSERT INTO t SELECT n, n, 'd' FROM generate_series(20, 22) n").await;
     let changes = [
@@ -87,9 +92,18 @@ async fn each_kind_is_counted_as_often_as_it_is_recorded() {
     ];
     pair.source.psql(DB, &changes.join("; ")).await;
     pair.wait_for_catchup(MINUTE).await;
-    let kinds = ["insert_exists", "update_origin_differs", "update_exists", "update_missing", "delete_origin_differs", "delete_missing", "multiple_unique_conflicts"];
+    let kinds = [
+        "insert_exists",
+        "update_origin_differs",
+        "update_exists",
+        "update_missing",
+        "delete_origin_differs",
+        "delete_missing",
+        "multiple_unique_conflicts",
+    ];
     let recorded: Vec<String> = kinds.iter().map(|kind| format!("(SELECT count(*) FROM pgrelay.conflict WHERE kind = '{kind}')")).collect();
-    let counted: Vec<String> = kinds.iter().map(|kind| format!("(SELECT coalesce(sum(confl_{kind}), 0)::bigint FROM pgrelay.conflict_count)")).collect();
+    let counted: Vec<String> =
+        kinds.iter().map(|kind| format!("(SELECT coalesce(sum(confl_{kind}), 0)::bigint FROM pgrelay.conflict_count)")).collect();
     let happened = "SELECT count(*)::text FROM pgrelay_peer.conflict";
     let all = pair.peer.psql(DB, happened).await;
     wait_for_value(&pair.source_client().await, "SELECT count(*)::text FROM pgrelay.conflict", &all, MINUTE).await;

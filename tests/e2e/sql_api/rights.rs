@@ -138,9 +138,9 @@ async fn the_appliers_role_writes_what_names_it_as_writer_and_nothing_else() {
             FROM information_schema.role_table_grants
             WHERE grantee = 'pgrelay_applier' AND table_schema = 'pgrelay' AND privilege_type <> 'SELECT'
             GROUP BY privilege_type) r";
-    let written = "applier_instance lease replica_identity table_state task_actual task_conflict_count task_finding task_sequence";
+    let written = "applier_instance lease replica_identity table_state task_actual task_finding task_sequence";
     let expected = format!(
-        "DELETE applier_instance lease replica_identity table_state task task_actual task_conflict task_finding task_sequence; \
+        "DELETE applier_instance lease replica_identity table_state task task_actual task_conflict task_conflict_count task_finding task_sequence; \
          INSERT applier_instance lease replica_identity schema_difference table_state task_actual task_conflict task_conflict_count \
          task_event task_finding task_sequence; UPDATE {written}"
     );

@@ -89,7 +89,9 @@ async fn sets_find_rows_by_the_key_of_a_table_that_was_empty_when_they_were_firs
     let read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 't'";
     let before: u64 = pair.peer.psql(DB, read).await.parse().unwrap();
     for n in 1..=20 {
-        let changes = format!("UPDATE t SET v = 'x' WHERE id BETWEEN {n} * 1000 AND {n} * 1000 + 50; DELETE FROM t WHERE id BETWEEN {n} AND {n} + 30");
+        let changes = format!(
+            "UPDATE t SET v = 'x' WHERE id BETWEEN {n} * 1000 AND {n} * 1000 + 50; DELETE FROM t WHERE id BETWEEN {n} AND {n} + 30"
+        );
         pair.source.psql(DB, &changes).await;
         pair.wait_for_catchup(MINUTE).await;
     }

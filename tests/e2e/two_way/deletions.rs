@@ -101,8 +101,11 @@ async fn a_truncate_removes_what_was_written_before_and_leaves_what_was_written_
 #[tokio::test]
 async fn source_priority_lets_a_truncate_of_the_peer_leave_what_the_source_wrote_meanwhile() {
     let objects = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'old' FROM generate_series(1, 4) n";
-    let writes =
-        [(true, "INSERT INTO t VALUES (11, 's')"), (true, "UPDATE t SET v = 's' WHERE id = 1"), (false, "TRUNCATE t; INSERT INTO t VALUES (12, 'd')")];
+    let writes = [
+        (true, "INSERT INTO t VALUES (11, 's')"),
+        (true, "UPDATE t SET v = 's' WHERE id = 1"),
+        (false, "TRUNCATE t; INSERT INTO t VALUES (12, 'd')"),
+    ];
     let sides = ends(objects, "source_priority", &writes, "(1,s) (11,s) (12,d)").await;
     let writes = [(false, "INSERT INTO t VALUES (13, 'd')"), (true, "TRUNCATE t"), (false, "UPDATE t SET v = 'd'")];
     meanwhile(&sides, &writes).await;

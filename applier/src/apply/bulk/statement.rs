@@ -7,6 +7,9 @@ use pgrelay_core::name::{TableName, quote_ident};
 
 use crate::apply::peer_table::{KeyColumn, PeerTable};
 
+/// Parameters of `records` before the columns of the new rows.
+const RECORDED: usize = 13;
+
 /// What all statements of a table share.
 pub struct Shape<'a> {
     /// Its name.
@@ -34,15 +37,20 @@ impl Shape<'_> {
 
     /// `unnest` of each of these columns, its name, and how the value is called.
     fn arrays(&self, columns: &[usize]) -> (Vec<String>, Vec<String>, Vec<String>) {
+        self.arrays_behind(0, columns)
+    }
+
+    /// Likewise, behind so many other parameters.
+    fn arrays_behind(&self, before: usize, columns: &[usize]) -> (Vec<String>, Vec<String>, Vec<String>) {
         let (mut arrays, mut names, mut values) = (vec![], vec![], vec![]);
         for (n, column) in columns.iter().enumerate() {
             let peer = self.peer.column(&self.columns[*column]);
             let type_sql = peer.map_or_else(|| "pg_catalog.text".to_owned(), |c| c.type_sql());
             if peer.is_some_and(|c| c.in_arrays) {
-                arrays.push(format!("pg_catalog.unnest(${}::{type_sql}[])", n + 1));
+                arrays.push(format!("pg_catalog.unnest(${}::{type_sql}[])", before + n + 1));
                 values.push(format!("u.c{n}"));
             } else {
-                arrays.push(format!("pg_catalog.unnest(${}::pg_catalog.text[])", n + 1));
+                arrays.push(format!("pg_catalog.unnest(${}::pg_catalog.text[])", before + n + 1));
                 values.push(format!("u.c{n}::{type_sql}"));
             }
             names.push(format!("c{n}"));
@@ -91,6 +99,29 @@ impl Shape<'_> {
             image(&(0..self.columns.len()).collect::<Vec<_>>()),
             self.table.quoted(),
             self.condition(&of_key)
+        )
+    }
+
+    /// A query for records of conflicts of updates whose rows are locked, as `sql/peer/record_conflicts.sql` is one where their images are
+    /// known: here the server makes them. Parameters $1 to $4 as there; then arrays of kind, policy, resolution, transaction id, commit record,
+    /// commit time, number of the change, and of the row that was met its origin and time; then the columns of the new rows.
+    pub fn records(&self) -> String {
+        let all: Vec<usize> = (0..self.columns.len()).collect();
+        let (arrays, names, values) = self.arrays_behind(RECORDED, &all);
+        let columns: Vec<String> = arrays.iter().zip(&names).map(|(array, name)| format!("{array} AS {name}")).collect();
+        let image = |columns: &[usize]| {
+            let list: Vec<String> = columns.iter().map(|&n| format!("{} AS {}", values[n], quote_ident(&self.columns[n]))).collect();
+            format!("(SELECT pg_catalog.to_jsonb(\"pgrelay row\".*) FROM (SELECT {}) AS \"pgrelay row\")", list.join(", "))
+        };
+        let key: Vec<usize> = self.key.iter().map(|(n, _)| *n).collect();
+        let of_key: Vec<String> = key.iter().map(|&n| values[n].clone()).collect();
+        format!(
+            include_str!("../../../../sql/query/conflict/records.sql"),
+            columns = columns.join(", "),
+            key = image(&key),
+            new = image(&all),
+            table = self.table.quoted(),
+            condition = self.condition(&of_key),
         )
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use pgrelay_core::{
     Error, Result,
-    conflict::{Direction, Kind, Policy, Rules, Writer},
+    conflict::{Kind, Policy, Rules, Writer},
     error::Kind as ErrorKind,
     name::TableName,
 };
@@ -30,7 +30,7 @@ use crate::{
         sight::Horizon,
         task_row,
     },
-    conflict::{meet, resolve::Origin},
+    conflict::{meet, place::Place, resolve::Origin},
     pg::{
         pgoutput::{Column, Tuple},
         server_error,
@@ -98,6 +98,7 @@ pub struct Weighed {
     bytes: usize,
     looks: Option<Statement>,
     images: Option<Statement>,
+    records: Option<Statement>,
     /// So many records are made at once: rows may be wide.
     at_once: usize,
 }
@@ -107,7 +108,7 @@ impl Weighed {
     pub fn new(table: Table, peer: &PeerTable, takes_updates: bool) -> Weighed {
         let is_plain = peer.deferred.is_empty() && peer.columns.iter().all(|column| !column.generated);
         let takes_updates = takes_updates && is_plain && !table.key.is_empty();
-        Weighed { table, takes_updates, waiting: IndexMap::default(), bytes: 0, looks: None, images: None, at_once: 1 }
+        Weighed { table, takes_updates, waiting: IndexMap::default(), bytes: 0, looks: None, images: None, records: None, at_once: 1 }
     }
 
     /// The description that it was made for.
@@ -206,14 +207,8 @@ impl Weighed {
     }
 
     /// What is to be written down of the first of these conflicts, which are taken off; as many as are not too large together. The rows are
-    /// as they were met. `to`: key of the task, and which way the changes go.
-    pub async fn next_records(
-        &mut self,
-        session: &mut Session,
-        peer: &PeerTable,
-        to: (&str, Direction),
-        notes: &mut &[Note],
-    ) -> Result<Records> {
+    /// as they were met.
+    pub async fn next_records(&mut self, session: &mut Session, peer: &PeerTable, to: &Place, notes: &mut &[Note]) -> Result<Records> {
         let (part, others) = notes.split_at(notes.len().min(self.at_once));
         *notes = others;
         let images = self.images_of(session, peer, part).await?;
@@ -227,15 +222,7 @@ impl Weighed {
         use futures_util::TryStreamExt;
         let table = self.table.relation.table.clone();
         let statement = once(&mut self.images, session, || shape(&self.table, peer).images(), &table).await?;
-        let mut columns: Vec<Array> = self.table.columns.iter().map(|_| Array::new()).collect();
-        for note in notes {
-            let payload = &note.update.payload;
-            let (_, new) = rows(payload)?;
-            let new: Vec<Column<'_>> = new.map(|new| new.columns().collect()).unwrap_or_default();
-            let cells = row(payload, &new).map_err(|Unfit| outside())?;
-            columns.iter_mut().zip(&cells).for_each(|(array, cell)| array.push(cell));
-        }
-        let values: Vec<Value> = columns.into_iter().map(|array| Value::Text(Some(array.finish()))).collect();
+        let values = self.new_rows(notes)?;
         let client = session.shared();
         let ask = async {
             let found: std::result::Result<Vec<_>, _> = async { client.query_raw(&statement, values).await?.try_collect().await }.await;
@@ -251,12 +238,23 @@ impl Weighed {
         Ok(images)
     }
 
-    fn record(&self, (key, direction): (&str, Direction), notes: &[Note], images: Vec<Option<[String; 3]>>) -> Result<Records> {
-        let table = &self.table.relation.table;
-        let mut arrays: [Array; 12] = std::array::from_fn(|_| Array::new());
-        for (Note { update, found, conflict: (kind, policy), resolution }, images) in notes.iter().zip(images) {
-            let [key, new, met] =
-                images.ok_or_else(|| Error::new(ErrorKind::Internal, "a row that is locked is gone").object(table.to_string()))?;
+    /// The new rows of updates, an array for each column.
+    fn new_rows(&self, notes: &[Note]) -> Result<Vec<Value>> {
+        let mut columns: Vec<Array> = self.table.columns.iter().map(|_| Array::new()).collect();
+        for note in notes {
+            let payload = &note.update.payload;
+            let (_, new) = rows(payload)?;
+            let new: Vec<Column<'_>> = new.map(|new| new.columns().collect()).unwrap_or_default();
+            let cells = row(payload, &new).map_err(|Unfit| outside())?;
+            columns.iter_mut().zip(&cells).for_each(|(array, cell)| array.push(cell));
+        }
+        Ok(columns.into_iter().map(|array| Value::Text(Some(array.finish()))).collect())
+    }
+
+    /// What a record holds beside rows: the parameters of `sql/peer/record_conflicts.sql` before those.
+    fn told(&self, to: &Place, notes: &[Note]) -> Vec<Value> {
+        let mut arrays: [Array; 9] = std::array::from_fn(|_| Array::new());
+        for Note { update, found, conflict: (kind, policy), resolution } in notes {
             let written = if let Writer::Other(Some(at)) = found.writer { Some(at.to_string()) } else { None };
             let Origin { xid, commit, committed } = update.of;
             let values = [
@@ -267,9 +265,6 @@ impl Weighed {
                 Some(&commit.to_string()),
                 Some(&committed.to_string()),
                 Some(&update.number.to_string()),
-                Some(&key),
-                Some(&new),
-                Some(&met),
                 found.origin.as_deref(),
                 written.as_deref(),
             ];
@@ -278,9 +273,34 @@ impl Weighed {
                 None => array.push(&Cell::Null),
             });
         }
-        let of = [key, direction.as_str(), &table.schema, &table.name];
-        let of = of.into_iter().map(|text| Bytes::copy_from_slice(text.as_bytes()));
-        Ok(Records(of.chain(arrays.into_iter().map(Array::finish)).map(|text| Value::Text(Some(text))).collect()))
+        let table = &self.table.relation.table;
+        let name = [&table.schema, &table.name].map(|text| Bytes::copy_from_slice(text.as_bytes()));
+        let others = name.into_iter().chain(arrays.into_iter().map(Array::finish)).map(|text| Value::Text(Some(text)));
+        to.values().into_iter().chain(others).collect()
+    }
+
+    fn record(&self, to: &Place, notes: &[Note], images: Vec<Option<[String; 3]>>) -> Result<Records> {
+        let gone = || Error::new(ErrorKind::Internal, "a row that is locked is gone").object(self.table.relation.table.to_string());
+        let mut arrays: [Array; 3] = std::array::from_fn(|_| Array::new());
+        for images in images {
+            arrays.iter_mut().zip(images.ok_or_else(gone)?).for_each(|(array, image)| array.push_value(image.as_bytes()));
+        }
+        let mut values = self.told(to, notes);
+        values.extend(arrays.into_iter().map(|array| Value::Text(Some(array.finish()))));
+        Ok(Records(values))
+    }
+
+    /// Writes all of these conflicts down, where the session may do that with the rights that it has for the table: the rows' images are made
+    /// by the same statement, and no row comes here. The rows are as they were met.
+    pub async fn write_records(&mut self, session: &mut Session, peer: &PeerTable, to: &Place, notes: &[Note]) -> Result<()> {
+        let table = self.table.relation.table.clone();
+        for part in notes.chunks(super::ROWS) {
+            let statement = once(&mut self.records, session, || to.adding(&shape(&self.table, peer).records()), &table).await?;
+            let mut values = self.told(to, part);
+            values.extend(self.new_rows(part)?);
+            session.execute(statement, values, Operation::Other, &table).await?;
+        }
+        Ok(())
     }
 }
 
@@ -303,8 +323,8 @@ async fn once(
 
 impl Records {
     /// Writes them down. `prepared`: for all that a session writes.
-    pub async fn send(self, session: &mut Session, prepared: &mut Option<Statement>) -> Result<()> {
-        let sql = || include_str!("../../../../sql/peer/record_conflicts.sql").to_owned();
+    pub async fn send(self, session: &mut Session, to: &Place, prepared: &mut Option<Statement>) -> Result<()> {
+        let sql = || to.adding(include_str!("../../../../sql/peer/record_conflicts.sql"));
         let statement = once(prepared, session, sql, &task_row()).await?;
         session.execute(statement, self.0, Operation::Other, &task_row()).await
     }
