@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use pgrelay_tests::{
-    assert_tables_equal,
+    Pair, assert_tables_equal,
+    pair::DB,
     wait::{run_for, wait_for_value},
 };
 
@@ -61,6 +62,33 @@ async fn conflicts_of_many_transactions_are_decided_in_few_and_recorded_one_by_o
     each_record_tells_what_it_was(&sides).await;
     one_that_is_alone_is_weighed_too(&sides).await;
     those_that_follow_are_expected(&sides).await;
+}
+
+/// What its rows held is read with the owner's rights, and written down with pgrelay's.
+#[tokio::test]
+async fn conflicts_of_a_table_of_another_role_are_recorded_likewise() {
+    let pair = Pair::start("CREATE TABLE hot (id int PRIMARY KEY, v text); INSERT INTO hot SELECT n, 'old' FROM generate_series(1, 150) n").await;
+    for side in [&pair.source, &pair.peer] {
+        side.psql(DB, "CREATE ROLE shop").await;
+    }
+    pair.source.psql(DB, "ALTER TABLE hot OWNER TO shop").await;
+    let sides = Sides::start_between(pair, r#""conflict_policy": "latest_wins""#).await;
+    sides.pause().await;
+    let update = |v: &str| format!("DO $$ BEGIN FOR i IN 1..150 LOOP UPDATE hot SET v = '{v} ' || i WHERE id = i; COMMIT; END LOOP; END $$");
+    sides.source(&update("s")).await;
+    sides.peer(&update("d")).await;
+    sides.resume().await;
+    sides.run().await;
+    for _ in 0..2 {
+        sides.wait().await;
+    }
+    sides.both("SELECT count(*) FROM hot WHERE v = 'd ' || id", "150").await;
+    let told = "SELECT string_agg(concat_ws(' ', direction, resolution, n), ', ' ORDER BY direction) FROM (
+        SELECT direction, resolution, count(*) AS n FROM pgrelay.conflict
+        WHERE incoming_new->>'v' = CASE direction WHEN 'forward' THEN 's ' ELSE 'd ' END || (key->>'id')
+          AND peer_rows->0->>'v' = CASE direction WHEN 'forward' THEN 'd ' ELSE 's ' END || (key->>'id')
+        GROUP BY 1, 2) c";
+    wait_for_value(&sides.pair.source_client().await, told, "forward ignored 150, reverse applied 150", MINUTE).await;
 }
 
 async fn one_that_is_alone_is_weighed_too(sides: &Sides) {
