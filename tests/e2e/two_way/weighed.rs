@@ -83,6 +83,8 @@ async fn conflicts_of_a_table_of_another_role_are_recorded_likewise() {
         sides.wait().await;
     }
     sides.both("SELECT count(*) FROM hot WHERE v = 'd ' || id", "150").await;
+    let transactions = sides.source("SELECT count(DISTINCT xmin::text) FROM hot").await;
+    assert!(transactions.parse::<u32>().expect("a number") < 10, "{transactions} transactions of the source for 150 of the peer");
     let told = "SELECT string_agg(concat_ws(' ', direction, resolution, n), ', ' ORDER BY direction) FROM (
         SELECT direction, resolution, count(*) AS n FROM pgrelay.conflict
         WHERE incoming_new->>'v' = CASE direction WHEN 'forward' THEN 's ' ELSE 'd ' END || (key->>'id')
