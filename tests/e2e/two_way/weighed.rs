@@ -67,14 +67,16 @@ async fn conflicts_of_many_transactions_are_decided_in_few_and_recorded_one_by_o
 /// What its rows held is read with the owner's rights, and written down with pgrelay's.
 #[tokio::test]
 async fn conflicts_of_a_table_of_another_role_are_recorded_likewise() {
-    let pair = Pair::start("CREATE TABLE hot (id int PRIMARY KEY, v text); INSERT INTO hot SELECT n, 'old' FROM generate_series(1, 150) n").await;
+    let pair =
+        Pair::start("CREATE TABLE hot (id int PRIMARY KEY, v text); INSERT INTO hot SELECT n, 'old' FROM generate_series(1, 150) n").await;
     for side in [&pair.source, &pair.peer] {
         side.psql(DB, "CREATE ROLE shop").await;
     }
     pair.source.psql(DB, "ALTER TABLE hot OWNER TO shop").await;
     let sides = Sides::start_between(pair, r#""conflict_policy": "latest_wins""#).await;
     sides.pause().await;
-    let update = |v: &str| format!("DO $$ BEGIN FOR i IN 1..150 LOOP UPDATE hot SET v = '{v} ' || i WHERE id = i; COMMIT; END LOOP; END $$");
+    let update =
+        |v: &str| format!("DO $$ BEGIN FOR i IN 1..150 LOOP UPDATE hot SET v = '{v} ' || i WHERE id = i; COMMIT; END LOOP; END $$");
     sides.source(&update("s")).await;
     sides.peer(&update("d")).await;
     sides.resume().await;
