@@ -88,10 +88,16 @@ impl TempFolder {
     pub fn new() -> TempFolder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let base = std::env::var("TMPDIR").unwrap_or_else(|_| "/tmp".into());
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = PathBuf::from(base).join(format!("pgr{}-{n}", std::process::id()));
-        std::fs::create_dir(&path).unwrap_or_else(|e| panic!("cannot make {}: {e}", path.display()));
-        TempFolder(path)
+        loop {
+            let n = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = PathBuf::from(&base).join(format!("pgr{}-{n}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return TempFolder(path),
+                // Of a test that failed, whose process had the same number.
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => panic!("cannot make {}: {e}", path.display()),
+            }
+        }
     }
 
     /// Where it is.
