@@ -12,7 +12,8 @@
         constraints, policy, resolution, source_xid, source_commit_lsn, source_commit_ts, change_no, key, incoming_old, incoming_new,
         peer_rows, result_row, peer_origins, peer_commit_ts, note)
     SELECT $1::bigint, r.id,
-           (SELECT n.oid FROM named n WHERE n.schema_name = r.schema_name AND n.table_name = r.table_name), r.direction, r.detected_at, r.schema_name, r.table_name, r.operation, r.kind,
+           (SELECT n.oid FROM named n WHERE n.schema_name = r.schema_name AND n.table_name = r.table_name),
+           r.direction, r.detected_at, r.schema_name, r.table_name, r.operation, r.kind,
            r.constraints, r.policy, r.resolution, r.source_xid, r.source_commit_lsn, r.source_commit_ts, r.change_no, r.key,
            r.incoming_old, r.incoming_new, r.peer_rows, r.result_row, r.peer_origins, r.peer_commit_ts, r.note
     FROM record r

@@ -142,7 +142,7 @@ pub struct Setting {
     pub may_apply: watch::Receiver<bool>,
     /// The task made the tables, but for those that are kept: they have no other columns than the source's.
     pub exact: bool,
-    /// Tables that the peer had before and keeps: changes overwrite rows that the task has not written.
+    /// Tables that the peer had before and keeps, with rows of its own.
     pub kept: BTreeSet<TableName>,
     /// For display and for those who wait.
     pub progress: Arc<Progress>,

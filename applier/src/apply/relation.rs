@@ -163,7 +163,7 @@ impl Target {
         Shape { table: &self.relation.table, peer: &self.peer, columns: &self.names, locate: &self.locate, before: 0 }
     }
 
-    /// How its changes are applied many at once; none where they are not, as where rows are there that the task has not written.
+    /// How its changes are applied many at once; none where they are not.
     pub fn many(&self) -> Option<bulk::Table> {
         let key = match &self.locate {
             Locate::Key(columns) => columns.as_slice(),
