@@ -49,8 +49,13 @@ pub struct Epochs {
 }
 
 impl Epochs {
-    /// The 64-bit id of a 32-bit one that is at most 2^31 away from the newest so far. All that a slot still has to send are: it keeps back
-    /// what the server would have to forget to go on for longer.
+    /// The server has come to these ids meanwhile, of which the stream need not have brought any.
+    pub fn advance(&mut self, now: Epochs) {
+        self.newest = self.newest.max(now.newest);
+    }
+
+    /// The 64-bit id of a 32-bit one that is at most 2^31 away from the newest so far: of transactions that a server can have at one time
+    /// all are.
     pub fn widen(&mut self, xid: u32) -> Xid {
         let distance = xid.wrapping_sub(self.newest as u32) as i32;
         let id = self.newest.saturating_add_signed(i64::from(distance));
@@ -129,6 +134,18 @@ mod tests {
             // One that has been open for long.
             let old = id.saturating_sub(1 << 30);
             assert_eq!(epochs.widen(old as u32), Xid(old));
+        }
+    }
+
+    #[test]
+    fn widens_after_ids_that_the_stream_did_not_bring() {
+        let mut epochs = snapshot("1000:1000:").epochs();
+        for _ in 0..5 {
+            let newest = epochs.widen(0).0 + (3 << 30);
+            epochs.advance(snapshot(&format!("{newest}:{newest}:")).epochs());
+            assert_eq!(epochs.widen(newest as u32 - 5), Xid(newest - 5));
+            epochs.advance(snapshot("1000:1000:").epochs());
+            assert_eq!(epochs.widen(newest as u32), Xid(newest), "it does not go back");
         }
     }
 

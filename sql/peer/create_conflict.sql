@@ -39,8 +39,8 @@ CREATE TABLE IF NOT EXISTS pgrelay_peer.tombstone (
 CREATE INDEX IF NOT EXISTS tombstone_table ON pgrelay_peer.tombstone (task_key, schema_name, table_name);
 CREATE INDEX IF NOT EXISTS tombstone_age ON pgrelay_peer.tombstone (task_key, commit_lsn);
 COMMENT ON TABLE pgrelay_peer.tombstone IS 'Rows that sessions of this server deleted, for a task that goes both ways and decides by latest_wins or source_priority: an older change of such a row that comes from the other side does not bring it back. Told by the stream of the opposite direction before the other side has the deletion, and gone when that is known to have seen it.';
-COMMENT ON COLUMN pgrelay_peer.tombstone.key IS 'The columns that rows are found by.';
-COMMENT ON COLUMN pgrelay_peer.tombstone.commit_lsn IS 'Commit record of the transaction that deleted the row, or changed its key.';
+COMMENT ON COLUMN pgrelay_peer.tombstone.key IS 'The columns that rows are found by; {} for all rows, which a TRUNCATE removed.';
+COMMENT ON COLUMN pgrelay_peer.tombstone.commit_lsn IS 'Commit record of the transaction that deleted the row, changed its key or emptied the table.';
 COMMENT ON COLUMN pgrelay_peer.tombstone.deleted_at IS 'Its commit time.';
 
 CREATE TABLE IF NOT EXISTS pgrelay_peer.sequence (

@@ -120,6 +120,11 @@ impl Batch {
         }
     }
 
+    /// Something was done that is not to be done again as it was: after a surprise all of the open transaction is read again.
+    pub fn must_be_read_again(&mut self) {
+        self.forgotten = true;
+    }
+
     /// Whether what is gathered should be sent though the transaction goes on.
     pub fn is_full(&self) -> bool {
         self.gathered_bytes >= GATHERED || (self.kept_bytes > KEPT && !self.gathered.is_empty())

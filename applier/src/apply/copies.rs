@@ -24,6 +24,7 @@ impl Applier {
                 Ok(None)
             }
             CopyMessage::Snapshot { tables, seen, reply } => {
+                self.epochs.advance(seen.snapshot.epochs());
                 let accepted = all.accept(&tables, &seen);
                 if accepted {
                     tables.iter().for_each(|table| self.setting.progress.table(table, |t| t.state = TableState::DataSync));

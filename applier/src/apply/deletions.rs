@@ -11,7 +11,6 @@ use pgrelay_core::{
     Error, Lsn, Result,
     conflict::{Kind, Policy, remember_deletions},
     error::Kind as ErrorKind,
-    name::quote_literal,
 };
 use tokio::time::Instant;
 
@@ -24,6 +23,7 @@ use super::{
 };
 use crate::{
     conflict::{
+        meet,
         removed::{self, Removal, Side},
         tombstone::{self, Deleted},
     },
@@ -103,11 +103,13 @@ impl Applier {
             return Ok(());
         }
         self.session.act_as(None, &super::task_row()).await?;
-        self.session.settle().await?;
-        for table in tombstone::tables(self.session.client(), &self.remembered, &self.setting.origin, &touched).await? {
+        let (client, seen) = (self.session.shared(), self.resolver.sight.seen().position);
+        // Behind what is under way, in one round trip with it: rows are locked.
+        let remembered = tombstone::tables(&client, &self.remembered, &self.setting.origin, &touched, seen);
+        let remembered = self.session.ask(remembered).await?;
+        for table in remembered {
             let targets = if self.group.is_weighed { &self.careful_targets } else { &self.targets };
             let Some(target) = targets.values().find(|target| *target.relation.table == table) else { continue };
-            let seen = self.resolver.sight.seen().position;
             if tombstone::is_brought_back(self.session.client(), &self.setting.origin, target, seen).await? {
                 return Err(Error::new(ErrorKind::Conflict, format!("a change puts back a row of table \"{table}\" that was deleted"))
                     .object(table.to_string()));
@@ -161,7 +163,7 @@ impl Applier {
         self.session.act_for(target.peer(), &relation.table).await?;
         let again = &self.again[&oid];
         let values = target.values(&again.parameters, payload, Some(old), None)?;
-        self.session.execute(again.statement.clone(), values, Operation::Other, &relation.table).await
+        self.session.execute(again.statement.clone(), values, Operation::DeleteAny, &relation.table).await
     }
 
     async fn prepare_again(&mut self, relation: &Arc<Relation>) -> Result<Option<Again>> {
@@ -171,12 +173,7 @@ impl Applier {
             return Ok(None);
         }
         let (condition, parameters) = target.condition(true);
-        let sql = format!(
-            "DELETE FROM ONLY {} WHERE {condition} AND (pg_catalog.pg_xact_commit_timestamp_origin(xmin)).roident \
-             OPERATOR(pg_catalog.=) (SELECT n.roident FROM pg_catalog.pg_replication_origin n WHERE n.roname = {})",
-            relation.table.quoted(),
-            quote_literal(&origin)
-        );
+        let sql = format!("DELETE FROM ONLY {} WHERE {condition} AND {}", relation.table.quoted(), meet::written_with(&origin));
         let statement = self.session.prepare(&sql, &relation.table).await?;
         Ok(Some(Again { relation: relation.clone(), statement, parameters }))
     }

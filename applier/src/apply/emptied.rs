@@ -8,19 +8,23 @@ use std::sync::Arc;
 
 use pgrelay_core::{
     Error, Result,
-    conflict::{Action, Operation as Change, remember_deletions},
+    conflict::{Action, Operation as Change, Writer, remember_deletions},
     error::Kind,
-    name::{TableName, quote_literal},
+    name::TableName,
 };
 
-use super::{Applier, outside, session::Operation};
+use super::{
+    Applier, outside,
+    relation::Relation,
+    session::{Operation, Value},
+};
 use crate::{
     conflict::{meet, tombstone::Emptied},
     pg::server_error,
 };
 
-/// Rows of a table that stay, by their places.
-pub(super) type Spared = Vec<(Arc<TableName>, Vec<String>)>;
+/// Transactions of which a table's rows stay, as an array of PostgreSQL.
+pub(super) type Spared = Vec<(Arc<TableName>, String)>;
 
 impl Applier {
     /// Tables that the open transaction of the other side empties: to be remembered there.
@@ -36,77 +40,89 @@ impl Applier {
         Ok(())
     }
 
-    /// Locks the tables, and tells the rows of each that a TRUNCATE of the other side leaves; nothing where it leaves none.
+    /// Locks the tables, and tells of each whose rows a TRUNCATE of the other side leaves; nothing where it leaves none. Where rows are not
+    /// found by a key it leaves none: what it would leave here could not be told on the other side from what it has removed there.
     ///
     /// Errors: `Conflict` when it leaves some and the transaction is not applied change by change, as it must be then.
-    pub(super) async fn spared(&mut self, tables: &[Arc<TableName>], role: Option<&Arc<str>>) -> Result<Spared> {
+    pub(super) async fn spared(&mut self, relations: &[Arc<Relation>], role: Option<&Arc<str>>) -> Result<Spared> {
         if !self.heeds_deletions() || !self.resolver.tracks || self.tables.is_some() {
             return Ok(vec![]);
         }
-        let open = self.open.as_ref().ok_or_else(outside)?;
-        let (of, rules, one_way) = (open.origin(), open.rules.clone(), self.setting.one_way.clone());
         let mut all = vec![];
-        for table in tables {
-            if one_way.contains(table.as_ref()) {
-                all.push((table.clone(), vec![]));
-                continue;
-            }
-            self.session.act_as(role, table).await?;
-            self.session.run(format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.quoted()), Operation::Other, table).await?;
+        for relation in relations {
+            let table = &relation.table;
+            let may_spare = !self.setting.one_way.contains(table.as_ref())
+                && !self.is_parent(relation.oid, relation).await?
+                && self.target(relation).await?.key_columns().is_some()
+                && self.survives(table, 0, &mut Writer::Other(Some(i64::MAX)))?;
             let mut spared = vec![];
-            for row in self.written_by_others(table).await? {
-                let mut writer = meet::writer(&row);
-                let now = self.resolver.sight.seen();
-                let (decision, _) = self.resolver.weigh(table, &rules, Change::Delete, (of, now), (row.get("xid"), &mut writer));
-                if decision.action == Action::Skip {
-                    spared.push(row.get::<_, String>("at"));
-                }
+            if may_spare {
+                self.session.act_as(role, table).await?;
+                let lock = format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.quoted());
+                self.session.run(lock, Operation::Truncate, table).await?;
+                spared = self.survivors(table).await?;
             }
             all.push((table.clone(), spared));
         }
         if all.iter().all(|(_, spared)| spared.is_empty()) {
             return Ok(vec![]);
         }
-        if !self.is_careful() {
-            let table = all.iter().find(|(_, spared)| !spared.is_empty()).map(|(table, _)| table.to_string()).unwrap_or_default();
-            let message = format!("a TRUNCATE of table \"{table}\" meets rows that the peer has written");
-            return Err(Error::new(Kind::Conflict, message).object(table));
-        }
-        Ok(all)
+        let array = |xids: Vec<u32>| format!("{{{}}}", xids.iter().map(u32::to_string).collect::<Vec<_>>().join(","));
+        Ok(all.into_iter().map(|(table, xids)| (table, array(xids))).collect())
     }
 
-    /// Rows of a table that others have written, but for those that the other side has seen for certain.
-    async fn written_by_others(&mut self, table: &Arc<TableName>) -> Result<Vec<tokio_postgres::Row>> {
+    /// Whether a row of a transaction stays when the open transaction deletes it.
+    fn survives(&mut self, table: &Arc<TableName>, xid: u32, writer: &mut Writer) -> Result<bool> {
+        let open = self.open.as_ref().ok_or_else(outside)?;
+        let (of, now) = (open.origin(), self.resolver.sight.seen());
+        let (decision, _) = self.resolver.weigh(table, &open.rules, Change::Delete, (of, now), (xid, writer));
+        Ok(decision.action == Action::Skip)
+    }
+
+    /// The transactions of which a table has rows that stay. All rows are looked at, and of their transactions those that others have
+    /// written and the other side has not seen for certain come here one by one.
+    async fn survivors(&mut self, table: &Arc<TableName>) -> Result<Vec<u32>> {
+        use futures_util::TryStreamExt;
         let unseen = match self.resolver.sight.certain() {
             Some(certain) => format!(" AND o.committed > {certain}"),
             None => String::new(),
         };
         let sql = format!(
-            "SELECT r.at, r.xid::pg_catalog.text::pg_catalog.oid AS xid, o.writer, o.origin, o.committed \
-             FROM (SELECT t.ctid::pg_catalog.text AS at, t.xmin AS xid FROM ONLY {} AS t) AS r \
+            "SELECT r.xid::pg_catalog.text::pg_catalog.oid AS xid, o.writer, o.origin, o.committed \
+             FROM (SELECT DISTINCT t.xmin AS xid FROM ONLY {} AS t) AS r \
              CROSS JOIN LATERAL ({}) AS o WHERE o.writer = 'other'{unseen}",
             table.quoted(),
             meet::origins(&self.setting.origin, self.resolver.tracks)
         );
+        let failed = |e| server_error(e, "look for rows that a TRUNCATE leaves").object(table.to_string());
+        self.session.settle().await?;
         let client = self.session.shared();
-        let ask = async {
-            let rows = client.query(&sql, &[]).await;
-            rows.map_err(|e| server_error(e, "look for rows that a TRUNCATE leaves").object(table.to_string()))
-        };
-        self.session.ask(ask).await
+        let rows = client.query_raw(sql.as_str(), Vec::<Value>::new()).await.map_err(failed)?;
+        tokio::pin!(rows);
+        let mut survivors = vec![];
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            if !self.survives(table, row.get("xid"), &mut meet::writer(&row))? {
+                continue;
+            }
+            if !self.is_careful() {
+                let message = format!("a TRUNCATE of table \"{table}\" meets rows that the peer has written");
+                return Err(Error::new(Kind::Conflict, message).object(table.to_string()));
+            }
+            survivors.push(row.get("xid"));
+        }
+        Ok(survivors)
     }
 
     /// Removes all rows but these.
-    pub(super) async fn empty_but(&mut self, tables: &Spared, role: Option<&Arc<str>>) -> Result<()> {
+    pub(super) async fn empty_but(&mut self, tables: Spared, role: Option<&Arc<str>>) -> Result<()> {
         for (table, spared) in tables {
-            let places: Vec<String> = spared.iter().map(|at| quote_literal(at)).collect();
             let sql = format!(
-                "DELETE FROM ONLY {} WHERE ctid OPERATOR(pg_catalog.<>) ALL (ARRAY[{}]::pg_catalog.tid[])",
+                "DELETE FROM ONLY {} AS t WHERE NOT EXISTS ( \
+                     SELECT FROM pg_catalog.unnest('{spared}'::pg_catalog.xid[]) AS s (xid) WHERE s.xid OPERATOR(pg_catalog.=) t.xmin)",
                 table.quoted(),
-                places.join(", ")
             );
-            self.session.act_as(role, table).await?;
-            self.session.run(sql, Operation::Other, table).await?;
+            self.session.act_as(role, &table).await?;
+            self.session.run(sql, Operation::DeleteAny, &table).await?;
         }
         Ok(())
     }
@@ -129,13 +145,8 @@ impl Applier {
                 continue;
             }
             self.session.act_for(&peer, &table).await?;
-            let sql = format!(
-                "DELETE FROM ONLY {} WHERE (pg_catalog.pg_xact_commit_timestamp_origin(xmin)).roident \
-                 OPERATOR(pg_catalog.=) (SELECT n.roident FROM pg_catalog.pg_replication_origin n WHERE n.roname = {})",
-                table.quoted(),
-                quote_literal(&self.setting.origin)
-            );
-            self.session.run(sql, Operation::Other, &table).await?;
+            let sql = format!("DELETE FROM ONLY {} WHERE {}", table.quoted(), meet::written_with(&self.setting.origin));
+            self.session.run(sql, Operation::DeleteAny, &table).await?;
         }
         Ok(())
     }

@@ -90,9 +90,14 @@ impl Group {
             Operation::Update => 1,
             Operation::Delete => 2,
             Operation::Truncate => 3,
-            Operation::Look { .. } | Operation::Watched | Operation::Many(_) | Operation::Role | Operation::Position | Operation::Other => {
-                return;
-            }
+            Operation::DeleteAny
+            | Operation::Look { .. }
+            | Operation::Watched
+            | Operation::Many(_)
+            | Operation::Role
+            | Operation::Position
+            | Operation::Records
+            | Operation::Other => return,
         };
         counts[column] += 1;
         self.total += 1;

@@ -25,6 +25,9 @@ use crate::{
 /// How often a fresh snapshot is taken while the slot waits for one.
 const SNAPSHOT_PERIOD: Duration = Duration::from_millis(300);
 
+/// How often the source is asked for its transaction ids otherwise: long before it has used up half of the numbers they have in the stream.
+const EPOCHS_EVERY: Duration = Duration::from_secs(3600);
+
 /// A group that may wait for more is committed when nothing comes for so long.
 const QUIET: Duration = Duration::from_millis(30);
 
@@ -146,8 +149,11 @@ impl Applier {
     }
 
     async fn look_again(&mut self) -> Result<()> {
-        if self.tables.as_ref().is_some_and(Tables::wants_fresh_snapshot) {
+        let wanted = self.tables.as_ref().is_some_and(Tables::wants_fresh_snapshot);
+        if wanted || self.epochs_at.elapsed() >= EPOCHS_EVERY {
             let snapshot = fresh_snapshot(&self.setting.source).await?;
+            self.epochs.advance(snapshot.epochs());
+            self.epochs_at = Instant::now();
             if let Some(tables) = &mut self.tables {
                 tables.fresh_snapshot(&snapshot);
             }
@@ -243,9 +249,9 @@ impl Applier {
         Ok(())
     }
 
-    /// Policies have been set: whose rows are noticed may have changed.
-    async fn heed_new_rules(&mut self) -> Result<()> {
-        if !self.setting.kept.is_empty() && self.setting.rules.has_changed().unwrap_or(false) {
+    /// Policies have been set: whose rows are noticed may have changed. What is applied ahead of its commit goes by those of before.
+    pub(super) async fn heed_new_rules(&mut self) -> Result<()> {
+        if !self.streamed.is_ahead() && !self.setting.kept.is_empty() && self.setting.rules.has_changed().unwrap_or(false) {
             self.commit_group().await?;
             self.setting.rules.borrow_and_update();
             self.targets.clear();

@@ -189,6 +189,8 @@ pub struct Applier {
     tables: Option<Tables>,
     known: foldhash::HashMap<TableName, u32>,
     epochs: Epochs,
+    /// When the source was asked for them.
+    epochs_at: Instant,
     open: Option<Open>,
     streamed: Streamed,
     two_phase: TwoPhase,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::BytesMut;
 use pgrelay_core::{Lsn, Result, name::TableName};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_postgres::Client;
 
 use super::{
@@ -100,6 +100,7 @@ impl Applier {
             tables: (!one_position).then_some(tables),
             known: known.into_iter().collect(),
             epochs,
+            epochs_at: Instant::now(),
             open: None,
             streamed: Streamed::default(),
             two_phase,

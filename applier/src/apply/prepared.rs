@@ -151,6 +151,7 @@ impl Applier {
         self.may_come_early()?;
         self.yield_to_others().await?;
         self.commit_group().await?;
+        self.heed_new_rules().await?;
         let (open, prepared) = self.prepared_at(xid, at, prepared_ts)?;
         (self.open, self.two_phase.open) = (Some(open), Some(prepared));
         self.setting.progress.stream(|s| s.applying_since = s.applying_since.or(Some(prepared_ts)));

@@ -16,13 +16,13 @@ use super::{
 use crate::conflict::resolve::Origin;
 
 impl Applier {
-    pub(super) async fn truncate(&mut self, relations: &[u32], cascade: bool, restart_identity: bool, payload: &Bytes) -> Result<()> {
+    pub(super) async fn truncate(&mut self, oids: &[u32], cascade: bool, restart_identity: bool, payload: &Bytes) -> Result<()> {
         self.settle_gathered().await?;
         if let Some(open) = &mut self.open {
             open.changes += 1;
         }
-        let mut now = vec![];
-        for &oid in relations {
+        let mut relations = vec![];
+        for &oid in oids {
             let relation = self.relations.get(oid)?.clone();
             if !self.known.contains_key(&relation.table) && self.is_parent(oid, &relation).await? {
                 continue;
@@ -32,7 +32,7 @@ impl Applier {
                     let careful = self.careful_of_open()?;
                     self.leave_truncate_out(&relation.table, careful.of, careful.number).await?;
                 }
-                (Verdict::Apply, Form::Whole) => now.push(relation.table.clone()),
+                (Verdict::Apply, Form::Whole) => relations.push(relation),
                 (Verdict::Apply, form) => {
                     self.open_group(&relation.table).await?;
                     self.empty(&relation.table, &form, restart_identity).await?;
@@ -41,6 +41,7 @@ impl Applier {
                 (Verdict::LeaveOut, _) => {}
             }
         }
+        let now: Vec<Arc<TableName>> = relations.iter().map(|relation| relation.table.clone()).collect();
         let Some(first) = now.first().cloned() else { return Ok(()) };
         self.open_group(&first).await?;
         let names: Vec<&TableName> = now.iter().map(Arc::as_ref).collect();
@@ -52,13 +53,18 @@ impl Applier {
         let sql = statement::truncate(&names, cascade, restart_identity);
         let role = self.common_owner(&now).await?;
         self.note_emptied(&now)?;
-        let spared = self.spared(&now, role.as_ref()).await?;
+        let spared = self.spared(&relations, role.as_ref()).await?;
         if !spared.is_empty() {
-            self.empty_but(&spared, role.as_ref()).await?;
+            self.empty_but(spared, role.as_ref()).await?;
             now.iter().for_each(|table| self.group.count(table, Operation::Truncate));
             return Ok(());
         }
-        self.batch.keep(Kept::Sql { sql: sql.clone(), table: first.clone(), role: role.clone() }, false);
+        if self.heeds_deletions() {
+            // Who writes to the table once that is rolled back may have written rows that stay.
+            self.batch.must_be_read_again();
+        } else {
+            self.batch.keep(Kept::Sql { sql: sql.clone(), table: first.clone(), role: role.clone() }, false);
+        }
         let sent = self.send_truncate(sql, role.as_ref(), &first).await;
         self.or_again(sent).await?;
         for table in now {

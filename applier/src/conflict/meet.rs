@@ -175,6 +175,15 @@ fn images(table: &TableName, condition: &str, origins: &str) -> String {
     )
 }
 
+/// A condition for a row that a transaction with this replication origin wrote last.
+pub fn written_with(origin: &str) -> String {
+    format!(
+        "(pg_catalog.pg_xact_commit_timestamp_origin(xmin)).roident OPERATOR(pg_catalog.=) \
+         (SELECT n.roident FROM pg_catalog.pg_replication_origin n WHERE n.roname = {})",
+        quote_literal(origin)
+    )
+}
+
 /// A query for who wrote a row of transaction `r.xid` last. The origins of copies are gone when they end, and their numbers may come again: an
 /// origin that nobody has counts as the task's own.
 pub fn origins(origin: &str, tracks: bool) -> String {

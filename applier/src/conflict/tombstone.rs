@@ -137,19 +137,21 @@ impl Memory {
         let table = &target.relation.table;
         let (condition, _) = target.condition(true);
         let list: Vec<String> = columns.iter().map(|(_, name, type_sql)| format!("{} {type_sql}", quote_ident(name))).collect();
+        let told = "t.commit_lsn::pg_catalog.text AS \"pgrelay commit\", t.key::pg_catalog.text AS \"pgrelay image\", \
+             (EXTRACT(EPOCH FROM t.deleted_at - '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8 AS \"pgrelay at\"";
+        let of_table = of_table("t", key, table);
+        // A domain may forbid NULL, which is what the key of all rows has in each column.
         let sql = format!(
             "SELECT g.\"pgrelay image\" AS image, g.\"pgrelay at\" AS committed, g.\"pgrelay commit\" AS commit \
-             FROM (SELECT t.commit_lsn::pg_catalog.text AS \"pgrelay commit\", t.key::pg_catalog.text AS \"pgrelay image\", \
-                          (EXTRACT(EPOCH FROM t.deleted_at - '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8 \
-                              AS \"pgrelay at\", k.* \
-                   FROM pgrelay_peer.tombstone AS t \
+             FROM (SELECT {told}, k.* FROM pgrelay_peer.tombstone AS t \
                    CROSS JOIN LATERAL pg_catalog.jsonb_to_record(t.key) AS k ({}) \
-                   WHERE t.task_key = {} AND t.schema_name = {} AND t.table_name = {}) AS g \
-             WHERE {condition} OR g.\"pgrelay image\" = '{ANY_KEY}' ORDER BY 2 DESC LIMIT 1",
+                   WHERE {of_table} AND t.key <> '{ANY_KEY}') AS g \
+             WHERE {condition} \
+             UNION ALL \
+             SELECT g.\"pgrelay image\", g.\"pgrelay at\", g.\"pgrelay commit\" \
+             FROM (SELECT {told} FROM pgrelay_peer.tombstone AS t WHERE {of_table} AND t.key = '{ANY_KEY}') AS g \
+             ORDER BY committed DESC LIMIT 1",
             list.join(", "),
-            quote_literal(key),
-            quote_literal(&table.schema),
-            quote_literal(&table.name)
         );
         let failed = |e| server_error(e, "prepare to look for deleted rows").object(table.to_string());
         let statement = peer.prepare(&sql).await.map_err(failed)?;
@@ -180,37 +182,43 @@ impl Memory {
     }
 }
 
-/// Whether the open transaction has put back, by a fast way, a row whose deletion here the other side had not seen by `seen`.
+/// Whether the open transaction may have put back, by a fast way, a row whose deletion here the other side had not seen by `seen`: it has,
+/// or all rows were removed. The rows are found by their keys: the table may be large.
 pub async fn is_brought_back(peer: &Client, key: &str, target: &Target, seen: Lsn) -> Result<bool> {
     let (Some(columns), Some(equal)) = (key_of(target), target.key_equals("t", "k")) else { return Ok(false) };
     let list: Vec<String> = columns.iter().map(|(_, name, type_sql)| format!("{} {type_sql}", quote_ident(name))).collect();
     let table = &target.relation.table;
+    let unseen = format!("{} AND s.commit_lsn >= '{seen}'", of_table("s", key, table));
     let sql = format!(
-        "SELECT EXISTS ( \
+        "SELECT EXISTS (SELECT FROM pgrelay_peer.tombstone AS s WHERE {unseen} AND s.key = '{ANY_KEY}') OR EXISTS ( \
              SELECT FROM pgrelay_peer.tombstone AS s \
              CROSS JOIN LATERAL pg_catalog.jsonb_to_record(s.key) AS k ({}) \
-             JOIN ONLY {} AS t ON {equal} OR s.key = '{ANY_KEY}' \
-             WHERE s.task_key = {} AND s.schema_name = {} AND s.table_name = {} \
-               AND s.commit_lsn >= '{seen}' \
+             JOIN ONLY {} AS t ON {equal} \
+             WHERE {unseen} AND s.key <> '{ANY_KEY}' \
                AND t.xmin = pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid)",
         list.join(", "),
         table.quoted(),
-        quote_literal(key),
-        quote_literal(&table.schema),
-        quote_literal(&table.name)
     );
     let row = peer.query_one(&sql, &[]).await;
     Ok(row.map_err(|e| server_error(e, "look for deleted rows").object(table.to_string()))?.get(0))
 }
 
-/// Those of the tables of which rows are remembered. `prepared`: for all that a session asks.
-pub async fn tables(peer: &Client, prepared: &OnceCell<Statement>, key: &str, of: &[Arc<TableName>]) -> Result<Vec<TableName>> {
+/// What is remembered of a table, under this name in the query.
+fn of_table(name: &str, key: &str, table: &TableName) -> String {
+    let (key, schema, table) = (quote_literal(key), quote_literal(&table.schema), quote_literal(&table.name));
+    format!("{name}.task_key = {key} AND {name}.schema_name = {schema} AND {name}.table_name = {table}")
+}
+
+/// Those of the tables of which rows are remembered whose deletion the other side had not seen by `seen`. `prepared`: for all that a
+/// session asks.
+pub async fn tables(peer: &Client, prepared: &OnceCell<Statement>, key: &str, of: &[Arc<TableName>], seen: Lsn) -> Result<Vec<TableName>> {
     let failed = |e| server_error(e, "look for deleted rows");
     let (schemas, names): (Vec<&str>, Vec<&str>) = of.iter().map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
     let sql = "SELECT t.schema_name, t.table_name FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[])) AS t (schema_name, table_name) \
                WHERE EXISTS (SELECT FROM pgrelay_peer.tombstone s \
-                             WHERE s.task_key = $1 AND s.schema_name = t.schema_name AND s.table_name = t.table_name)";
+                             WHERE s.task_key = $1 AND s.schema_name = t.schema_name AND s.table_name = t.table_name \
+                               AND s.commit_lsn >= $4::text::pg_lsn)";
     let statement = prepared.get_or_try_init(|| peer.prepare(sql)).await.map_err(failed)?;
-    let rows = peer.query(statement, &[&key, &schemas, &names]).await.map_err(failed)?;
+    let rows = peer.query(statement, &[&key, &schemas, &names, &seen.to_string()]).await.map_err(failed)?;
     Ok(rows.iter().map(|row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
 }

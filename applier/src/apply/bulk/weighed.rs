@@ -298,7 +298,7 @@ impl Weighed {
             let statement = once(&mut self.records, session, || to.adding(&shape(&self.table, peer).records()), &table).await?;
             let mut values = self.told(to, part);
             values.extend(self.new_rows(part)?);
-            session.execute(statement, values, Operation::Other, &table).await?;
+            session.execute(statement, values, Operation::Records, &table).await?;
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ pub enum Operation {
     Update,
     /// One row goes; none is counted, not an error.
     Delete,
+    /// Rows go that may be gone already: any number.
+    DeleteAny,
     /// The row of the next change must be there.
     Look {
         /// What the change is.
@@ -33,6 +35,8 @@ pub enum Operation {
     Role,
     /// The origin's position: exactly one row.
     Position,
+    /// Conflicts with rows of the table are written down.
+    Records,
     /// pgrelay's own bookkeeping.
     Other,
 }
@@ -40,7 +44,7 @@ pub enum Operation {
 impl Operation {
     /// Whether an answer that is no error may be a surprise all the same.
     pub(super) fn may_surprise(self) -> bool {
-        !matches!(self, Operation::Truncate | Operation::Role | Operation::Other)
+        !matches!(self, Operation::DeleteAny | Operation::Truncate | Operation::Role | Operation::Records | Operation::Other)
     }
 }
 
@@ -90,7 +94,9 @@ impl Session {
                 return Err(Error::new(Kind::Conflict, format!("{expected} rows of table \"{table}\" were to change and {rows} did"))
                     .object(table.to_string()));
             }
-            (Operation::Truncate | Operation::Role | Operation::Look { .. } | Operation::Other, _) | (_, 1) => {}
+            (Operation::DeleteAny | Operation::Truncate | Operation::Role | Operation::Look { .. }, _)
+            | (Operation::Records | Operation::Other, _)
+            | (_, 1) => {}
             (Operation::Update, 0) => return Err(missing("an update", table)),
             (Operation::Position, 0) => return Err(standing::position_gone()),
             (_, n) => {
@@ -108,15 +114,20 @@ fn refused(error: tokio_postgres::Error, operation: Operation, table: &TableName
     let word = match operation {
         Operation::Insert => "an insert",
         Operation::Update => "an update",
-        Operation::Delete => "a delete",
+        Operation::Delete | Operation::DeleteAny => "a delete",
         Operation::Truncate => "a truncate",
         Operation::Look { .. } | Operation::Watched => "a change",
         Operation::Many(_) => "changes",
         Operation::Role => "the owner's role",
         Operation::Position | Operation::Other => "the position",
+        Operation::Records => "conflicts",
+    };
+    let doing = match operation {
+        Operation::Records => format!("write down conflicts in table \"{table}\""),
+        _ => format!("apply {word} to table \"{table}\""),
     };
     let constraint = error.as_db_error().and_then(|e| e.constraint().map(str::to_owned));
-    let mut error = server_error(error, &format!("apply {word} to table \"{table}\"")).object(table.to_string());
+    let mut error = server_error(error, &doing).object(table.to_string());
     if forbidden {
         error.hint = Some(
             "What belongs to a table runs with the rights of the table's owner, where the applier may take his role. \

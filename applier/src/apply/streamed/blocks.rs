@@ -118,6 +118,7 @@ impl Applier {
     pub(in super::super) async fn committed(&mut self, xid: u32, commit: Lsn, end: Lsn, commit_ts: i64) -> Result<()> {
         let transaction = self.streamed.all.remove(&xid).ok_or_else(|| unknown(xid))?;
         crash::at(Point::InProgressCommitted);
+        self.heed_new_rules().await?;
         let of = Transaction { xid: self.epochs.widen(xid), commit };
         let open = self.begin(of, commit_ts);
         // The position is the end of a commit record.
