@@ -160,6 +160,14 @@ impl Cluster {
         self.start_again().await;
     }
 
+    /// No file may grow past so many bytes in sessions that begin from now on; without a number they may again.
+    pub fn let_files_grow_to(&self, bytes: Option<u64>) {
+        let server = self.server.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name));
+        let bytes = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        // Who the server runs as may, where root may not for lack of a capability.
+        run(as_server(Path::new("prlimit"), "KILL").arg(format!("--fsize={bytes}:")).arg("--pid").arg(server.id().to_string()));
+    }
+
     /// Keeps a copy of a stopped server's data folder.
     pub fn save(&self) {
         assert!(self.server.is_none(), "{} runs", self.name);

@@ -68,16 +68,17 @@ pub const T: &str = "(id int PRIMARY KEY, u int UNIQUE, v text)";
 /// A scenario with the usual table.
 pub const PLAIN: Case = Case { name: "", table: T, both: "", rows: "", peer: "", source: "", ends: [End::Running(""); 3], recorded: "" };
 
-/// Runs all scenarios under one policy, one after another in one task; what makes it fail is skipped before the next.
-pub async fn run(cases: &[Case], policy: Policy, way: Way) {
+/// Runs all scenarios under one policy, one after another in one task; what makes it fail is skipped before the next. `more` are options of
+/// the task beside that, each behind a comma.
+pub async fn run(cases: &[Case], policy: Policy, way: Way, more: &str) {
     let named: Vec<(String, &Case)> = cases.iter().enumerate().map(|(n, case)| (format!("c{n:02}"), case)).collect();
     let mut objects = "CREATE TABLE filler (id int PRIMARY KEY, v text);".to_owned();
     for (table, case) in &named {
         objects += &place(&format!("CREATE TABLE {{t}} {}; {}; {};", case.table, case.both, case.rows), table);
     }
     let pair = Pair::start(&objects).await;
-    pair.start_task(&format!(r#"{{"conflict_policy": "{}", "acknowledge_warnings": true, "keyless": "insert_only"}}"#, policy.word()))
-        .await;
+    let options = format!(r#"{{"conflict_policy": "{}", "acknowledge_warnings": true, "keyless": "insert_only"{more}}}"#, policy.word());
+    pair.start_task(&options).await;
     pair.wait_for_state("running", 3 * MINUTE).await;
     for (n, (table, case)) in named.iter().enumerate() {
         println!("{}: {table} {}", policy.word(), case.name);

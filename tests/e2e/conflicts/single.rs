@@ -112,3 +112,94 @@ async fn each_kind_is_counted_as_often_as_it_is_recorded() {
     assert_eq!(pair.source.psql(DB, &counted).await, recorded);
     assert!(!recorded.split(' ').any(|count| count == "0"), "a kind that did not happen: {recorded}");
 }
+
+/// The row is missing on the peer and by then gone on the source, so a long value that the update left as it was is nowhere.
+#[tokio::test]
+async fn an_update_whose_long_value_is_nowhere_any_more_is_left_out_with_a_note() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, n int, v text); ALTER TABLE t ALTER v SET STORAGE EXTERNAL";
+    let pair = running(&format!("{table}; INSERT INTO t SELECT n, n, repeat('x', 5000) FROM generate_series(1, 2) n"), "{}").await;
+    pair.peer.psql(DB, "DELETE FROM t WHERE id = 1").await;
+    call(&pair, "pause_task('move')").await;
+    pair.wait_for_state("paused", MINUTE).await;
+    pair.source.psql(DB, "UPDATE t SET n = n + 10; DELETE FROM t WHERE id = 1").await;
+    call(&pair, "resume_task('move')").await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+    let records =
+        "SELECT string_agg(concat_ws(' ', kind, resolution, incoming_new, note), '; ' ORDER BY ordinal) FROM pgrelay_peer.conflict";
+    let note = "It is left out: the change leaves a long value as it was, and the row is gone where it came from.";
+    let expected = format!(r#"update_missing ignored {{"n": 11, "id": 1}} {note}; delete_missing ignored"#);
+    assert_eq!(pair.peer.psql(DB, records).await, expected);
+}
+
+/// Three tables, each with another policy.
+#[tokio::test]
+async fn two_of_a_thousand_rows_of_a_copy_collide() {
+    let tables = ["overwrite", "ignore", "fail"];
+    let objects: String = tables.iter().map(|table| format!("CREATE TABLE {table} (id int PRIMARY KEY, v text);")).collect();
+    let pair = running(&objects, "{}").await;
+    for (table, there) in [("overwrite", "1000 s"), ("ignore", "2 d, 998 s"), ("fail", "2 d")] {
+        call(&pair, &format!("set_conflict_policy('move', '{table}', 'public.{table}')")).await;
+        pair.peer.psql(DB, &format!("INSERT INTO {table} VALUES (1, 'd'), (700, 'd')")).await;
+        let rows: String = (1..=1000).map(|id| format!("{id},s\n")).collect();
+        pair.source.psql(DB, &format!("COPY {table} FROM STDIN (FORMAT csv);\n{rows}\\.\n")).await;
+        match table {
+            "fail" => drop(fails(&pair).await),
+            _ => pair.wait_for_catchup(MINUTE).await,
+        }
+        let counts = format!("SELECT string_agg(n || ' ' || v, ', ' ORDER BY v) FROM (SELECT count(*) AS n, v FROM {table} GROUP BY v) c");
+        assert_eq!(pair.peer.psql(DB, &counts).await, there, "{table}");
+        let records = format!("SELECT count(*) FROM pgrelay_peer.conflict WHERE table_name = '{table}' AND kind = 'insert_exists'");
+        assert_eq!(pair.peer.psql(DB, &records).await, if table == "fail" { "1" } else { "2" }, "{table}");
+    }
+}
+
+/// Two rows of the peer that were written when it did not keep the times of commits, and one whose time it knows.
+#[tokio::test]
+async fn a_row_whose_time_is_not_known_is_older_than_any_change_and_recorded_without_a_time() {
+    let mut pair = running("CREATE TABLE t (id int PRIMARY KEY, v text)", r#"{"conflict_policy": "latest_wins"}"#).await;
+    call(&pair, "pause_task('move')").await;
+    pair.wait_for_state("paused", MINUTE).await;
+    pair.source.psql(DB, "INSERT INTO t VALUES (1, 's'), (2, 's'), (3, 's')").await;
+    for (tracks, rows) in [("off", "(1, 'd'), (2, 'd')"), ("on", "(3, 'd')")] {
+        pair.peer.psql(DB, &format!("ALTER SYSTEM SET track_commit_timestamp = {tracks}")).await;
+        pair.peer.stop_fast().await;
+        pair.peer.start_again().await;
+        pair.peer.psql(DB, &format!("INSERT INTO t VALUES {rows}")).await;
+    }
+    call(&pair, "resume_task('move')").await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.wait_for_catchup(MINUTE).await;
+    assert_eq!(pair.peer.psql(DB, ROWS).await, "(1,s) (2,s) (3,d)");
+    let records = "SELECT string_agg(concat_ws(' ', key->>'id', kind, resolution, peer_commit_ts[1] IS NOT NULL), ', ' ORDER BY ordinal)
+        FROM pgrelay_peer.conflict";
+    let expected = "1 insert_exists overwritten f, 2 insert_exists overwritten f, 3 insert_exists ignored t";
+    assert_eq!(pair.peer.psql(DB, records).await, expected);
+}
+
+/// Of tables that the peer has, which may have columns of its own: the row with the key is changed in place.
+#[tokio::test]
+async fn a_column_that_only_the_peer_has_keeps_its_value() {
+    let tables = ["overwrite", "ignore", "fail"];
+    let objects =
+        |more: &str| tables.map(|table| format!("CREATE TABLE {table} (id int PRIMARY KEY, u int UNIQUE, v text{more});")).concat();
+    let pair = Pair::start(&(objects("") + "CREATE TABLE filler (id int PRIMARY KEY)")).await;
+    pair.peer.psql(DB, &(objects(", x text") + "CREATE TABLE filler (id int PRIMARY KEY)")).await;
+    pair.start_task(r#"{"stages": ["copy", "stream"], "acknowledge_warnings": true}"#).await;
+    pair.wait_for_state("running", MINUTE).await;
+    for (table, there) in [("overwrite", "(1,11,s,keep) (2,12,s,keep)"), ("ignore", "(1,1,d,keep) (2,2,d,keep)")] {
+        call(&pair, &format!("set_conflict_policy('move', '{table}', 'public.{table}')")).await;
+        pair.peer.psql(DB, &format!("INSERT INTO {table} VALUES (1, 1, 'd', 'keep'), (2, 2, 'd', 'keep')")).await;
+        // By itself, and among others.
+        pair.source.psql(DB, &format!("INSERT INTO {table} VALUES (1, 11, 's')")).await;
+        pair.wait_for_catchup(MINUTE).await;
+        pair.source.psql(DB, &format!("BEGIN; INSERT INTO {table} VALUES (2, 12, 's'); INSERT INTO filler SELECT generate_series(1, 50); DELETE FROM filler; COMMIT")).await;
+        pair.wait_for_catchup(MINUTE).await;
+        let rows = format!("SELECT string_agg(t::text, ' ' ORDER BY id) FROM {table} t");
+        assert_eq!(pair.peer.psql(DB, &rows).await, there, "{table}");
+    }
+    pair.peer.psql(DB, "INSERT INTO fail VALUES (1, 1, 'd', 'keep')").await;
+    pair.source.psql(DB, "INSERT INTO fail VALUES (1, 11, 's')").await;
+    assert!(fails(&pair).await.contains("insert_exists"));
+    assert_eq!(pair.peer.psql(DB, "SELECT * FROM fail").await, "1|1|d|keep");
+}

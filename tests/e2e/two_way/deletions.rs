@@ -1,6 +1,8 @@
 //! Rows that one side deletes while the other writes them, and rows that give way: both sides end alike.
 
-use crate::sides::Sides;
+use pgrelay_tests::wait::wait_for_value;
+
+use crate::sides::{MINUTE, Sides};
 
 const ROWS: &str = "SELECT coalesce(string_agg(t::text, ' ' ORDER BY id), '') FROM t";
 
@@ -96,6 +98,51 @@ async fn a_truncate_removes_what_was_written_before_and_leaves_what_was_written_
     sides.peer("TRUNCATE t; INSERT INTO t VALUES (3, 'd')").await;
     sides.wait().await;
     sides.both(ROWS, "(3,d)").await;
+}
+
+#[tokio::test]
+async fn a_truncate_of_a_table_whose_key_is_a_domain_that_forbids_null_is_remembered() {
+    let objects = "CREATE DOMAIN number AS int NOT NULL CHECK (VALUE > 0); CREATE TABLE t (id number PRIMARY KEY, v text); \
+                   INSERT INTO t SELECT n, 'old' FROM generate_series(1, 3) n";
+    let writes = [
+        (false, "INSERT INTO t VALUES (11, 'before')"),
+        (true, "TRUNCATE t; INSERT INTO t VALUES (20, 's')"),
+        (false, "UPDATE t SET v = 'after' WHERE id = 2"),
+    ];
+    ends(objects, "latest_wins", &writes, "(2,after) (20,s)").await;
+}
+
+/// What could stay on one side could not be told on the other.
+#[tokio::test]
+async fn a_truncate_of_a_table_without_a_key_removes_all_rows_on_both_sides() {
+    let objects =
+        "CREATE TABLE t (id int, v text); ALTER TABLE t REPLICA IDENTITY FULL; INSERT INTO t SELECT n, 'old' FROM generate_series(1, 3) n";
+    let writes = [(false, "INSERT INTO t VALUES (11, 'before')"), (true, "TRUNCATE t"), (false, "INSERT INTO t VALUES (12, 'after')")];
+    ends(objects, "latest_wins", &writes, "").await;
+}
+
+/// The deletion is remembered and cannot be committed on the other side, so what comes from there meanwhile does not know of it.
+#[tokio::test]
+async fn a_deletion_that_is_remembered_makes_nobody_read_the_whole_table() {
+    let objects = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'old' FROM generate_series(1, 5000) n;
+        CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$";
+    let sides = Sides::start(objects, r#""conflict_policy": "latest_wins""#).await;
+    let at_commit = "CREATE CONSTRAINT TRIGGER hold AFTER DELETE ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hold(); \
+        ALTER TABLE t ENABLE ALWAYS TRIGGER hold";
+    sides.source(at_commit).await;
+    sides.wait().await;
+    let holder = sides.pair.source_client().await;
+    holder.batch_execute("SELECT pg_advisory_lock(1)").await.expect("a lock");
+    sides.peer("SELECT pg_stat_reset(); DELETE FROM t WHERE id = 1").await;
+    let client = sides.pair.peer_client().await;
+    wait_for_value(&client, "SELECT count(*)::text FROM pgrelay_peer.tombstone", "1", MINUTE).await;
+    sides.source("INSERT INTO t SELECT n, 's' FROM generate_series(6001, 6100) n").await;
+    // By an index too, all of it: a session that applies reads no table in its order where it can do otherwise.
+    let read = "SELECT (seq_tup_read + idx_tup_fetch < 1000)::text FROM pg_stat_user_tables WHERE relname = 't' AND n_tup_ins = 100";
+    wait_for_value(&client, read, "true", MINUTE).await;
+    holder.batch_execute("SELECT pg_advisory_unlock(1)").await.expect("no lock");
+    sides.wait().await;
+    sides.both("SELECT count(*) FROM t", "5099").await;
 }
 
 #[tokio::test]

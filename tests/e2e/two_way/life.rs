@@ -1,6 +1,11 @@
 //! The reverse direction comes, rests and goes by itself.
 
-use pgrelay_tests::{Pair, left::LEFT, pair::DB, wait::wait_for_value};
+use pgrelay_tests::{
+    Pair,
+    left::LEFT,
+    pair::DB,
+    wait::{wait_for_value, wait_until},
+};
 
 use crate::sides::{MINUTE, Sides};
 
@@ -101,4 +106,28 @@ async fn a_task_gets_its_reverse_direction_once_it_runs_and_loses_it_again() {
     for left in [sides.source(LEFT).await, sides.peer(LEFT).await] {
         assert!(!left.contains("_reverse"), "{left}");
     }
+}
+
+#[tokio::test]
+async fn the_reverse_slot_is_there_before_the_first_row_of_the_copy_and_carries_what_is_written_meanwhile() {
+    let rows = "INSERT INTO t SELECT n, 'copied' FROM generate_series(101, 4000) n";
+    let sides = Sides::of(Pair::start(&format!("{OBJECTS} {rows}")).await);
+    let options = r#"{"topology": "two_way", "acknowledge_warnings": true, "keyless": "full", "throttle": {"copy_rows_per_s": 1000}}"#;
+    sides.pair.start_task(options).await;
+    let client = sides.pair.peer_client().await;
+    let slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical' AND NOT temporary";
+    let seen = format!("SELECT (SELECT count(*) FROM twins) + (SELECT count(*) FROM t), ({slots})");
+    let slots = wait_until("the first rows on the peer", MINUTE, async || {
+        let row = client.query_one(&seen, &[]).await.map_err(|e| format!("{e:?}"))?;
+        if row.get::<_, i64>(0) > 0 { Ok(row.get::<_, i64>(1)) } else { Err("no rows".to_owned()) }
+    })
+    .await;
+    assert_eq!(slots, 1, "slots on the peer when it has rows");
+    // Before the task runs, in any case before the reverse direction does.
+    wait_for_value(&client, "SELECT count(*)::text FROM twins", "2", MINUTE).await;
+    sides.peer("INSERT INTO twins VALUES (7); DELETE FROM twins WHERE ctid = (SELECT min(ctid) FROM twins WHERE n = 1)").await;
+    sides.run().await;
+    sides.wait().await;
+    sides.both("SELECT string_agg(n::text, ' ' ORDER BY n) FROM twins", "1 7").await;
+    sides.both("SELECT count(*) FROM t", "4000").await;
 }

@@ -158,3 +158,32 @@ async fn each_record_tells_what_it_was(sides: &Sides) {
         "SELECT count(DISTINCT (direction, source_xid)) || ' ' || count(DISTINCT (direction, source_commit_lsn)) FROM pgrelay.conflict";
     assert_eq!(sides.source(distinct).await, "250 250", "transactions that the records name");
 }
+
+/// Of each the peer's row is a fifth of a megabyte. A row of the list of what has to be carried is carried at once.
+#[tokio::test]
+async fn records_of_wide_rows_are_carried_a_few_megabytes_at_once() {
+    let objects = "CREATE TABLE wide (id int PRIMARY KEY, n int, v text); ALTER TABLE wide ALTER v SET STORAGE EXTERNAL; \
+                   INSERT INTO wide SELECT n, 0, '' FROM generate_series(1, 60) n";
+    let sides = Sides::start(objects, r#""conflict_policy": "latest_wins""#).await;
+    sides.wait().await;
+    sides.pause().await;
+    sides
+        .peer(
+            "UPDATE wide SET v = repeat('d', 200000);
+             CREATE TABLE listed (records int, bytes bigint);
+             CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN INSERT INTO public.listed VALUES (cardinality(NEW.ordinals), NEW.bytes); RETURN NULL; END $$;
+             CREATE TRIGGER look AFTER INSERT ON pgrelay_peer.conflict_to_carry FOR EACH ROW EXECUTE FUNCTION look();
+             ALTER TABLE pgrelay_peer.conflict_to_carry ENABLE ALWAYS TRIGGER look",
+        )
+        .await;
+    sides.source("DO $$ BEGIN FOR i IN 1..60 LOOP UPDATE wide SET n = i WHERE id = i; COMMIT; END LOOP; END $$").await;
+    sides.resume().await;
+    sides.run().await;
+    sides.wait().await;
+    sides.both("SELECT count(*) FROM wide WHERE n = id AND v = ''", "60").await;
+    let told = "SELECT count(*)::text FROM pgrelay.conflict WHERE length(peer_rows->0->>'v') = 200000 AND resolution = 'applied'";
+    wait_for_value(&sides.pair.source_client().await, told, "60", MINUTE).await;
+    let listed = "SELECT concat_ws(' ', sum(records), max(bytes) < 4500000, max(records) > 1) FROM listed";
+    assert_eq!(sides.peer(listed).await, "60 t t", "{}", sides.peer("SELECT * FROM listed").await);
+}
