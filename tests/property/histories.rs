@@ -184,6 +184,25 @@ async fn random_histories_give_the_same_database_many_at_once_and_row_by_row() {
     }
 }
 
+/// The surprise is told when a table comes for the first time, whose change is then in the middle of what goes row by row.
+#[tokio::test]
+async fn a_change_at_which_a_surprise_is_told_stays_before_those_that_follow() {
+    let objects = "CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE); INSERT INTO t SELECT n, n FROM generate_series(1, 40) n;
+         CREATE TABLE other (id int PRIMARY KEY, v text); INSERT INTO other VALUES (1, 'old')";
+    let pair = Pair::start_with(objects, "logical_decoding_work_mem = '256MB'", &[]).await;
+    pair.start_task("{}").await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.source.psql(DB, "SELECT pgrelay.pause_task('move')").await;
+    pair.wait_for_state("paused", MINUTE).await;
+    let swap = "UPDATE t SET u = -1 WHERE id = 1; UPDATE t SET u = 1 WHERE id = 2; UPDATE t SET u = 2 WHERE id = 1";
+    let others = "UPDATE other SET v = 'first'; UPDATE other SET v = 'second'";
+    pair.source.psql(DB, &format!("BEGIN; {swap}; UPDATE t SET u = u + 100 WHERE id > 2; {others}; COMMIT")).await;
+    pair.source.psql(DB, "SELECT pgrelay.resume_task('move')").await;
+    pair.wait_for_state("running", MINUTE).await;
+    pair.assert_equal_after_catchup(MINUTE).await;
+    assert_eq!(pair.source.psql(DB, "SELECT replayed FROM pgrelay.task_status").await, "1", "there was a surprise");
+}
+
 /// What a group has done before its surprise is rolled back with it, and read again when it is too much to be kept in memory.
 #[tokio::test]
 async fn transactions_before_a_surprise_that_is_read_again_are_not_lost() {

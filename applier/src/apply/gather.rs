@@ -44,7 +44,8 @@ impl Applier {
             };
             self.batch.ways.insert(relation.oid, way);
         }
-        let is_calm = self.batch.is_calm(relation.oid);
+        // What was settled may have met a surprise: from then on nothing waits for what is sent at once.
+        let is_calm = !self.batch.is_on() || self.batch.is_calm(relation.oid);
         let gathered = match self.batch.ways.get_mut(&relation.oid) {
             Some(Way::Many(table)) if !is_calm => table.add(payload, old, new, operation == Operation::Insert).is_ok(),
             _ => false,
