@@ -1,7 +1,7 @@
 //! A task as its user defined it: its name, its options, and the names that are derived from it.
 
 pub mod alter;
-mod names;
+pub mod names;
 mod options;
 mod reverse;
 mod throttle;

@@ -10,6 +10,7 @@ mod conflict;
 mod direction;
 mod lsn;
 mod plan;
+mod plugin;
 mod report;
 mod request;
 mod store;

@@ -23,6 +23,7 @@ use crate::{
     pg::{
         Endpoint,
         pgoutput::{self, Message},
+        plugin::Plugin,
         replication::{Connection, Frame, Stream},
     },
     progress::Progress,
@@ -133,6 +134,9 @@ pub struct Request {
     pub from: Lsn,
     /// With logical messages, without which a transaction that holds nothing else is not sent.
     pub messages: bool,
+    /// The origin of the opposite direction: of what is marked with it, or with those of its copies, only that is needed which takes rows
+    /// away, and its place.
+    pub left_out: String,
 }
 
 /// A stream that is being read. Dropped together with the `Frames`, it is ended in order.
@@ -158,12 +162,12 @@ impl Receiving {
                 stream = start(&request) => stream,
                 _ = deliver.queue.closed() => return,
             };
-            let stream = match stream {
-                Ok(stream) => stream,
+            let (stream, plugin) = match stream {
+                Ok(started) => started,
                 Err(error) => return drop(starting.send(Err(error))),
             };
             let _ = starting.send(Ok(()));
-            let failed = receive(stream, &deliver, confirmed, progress, history.as_deref()).await;
+            let failed = receive(stream, plugin, &deliver, confirmed, progress, history.as_deref()).await;
             // Before the applier hears that there are no more frames.
             let _ = ending.send(failed);
         };
@@ -187,7 +191,7 @@ impl Receiving {
     }
 }
 
-async fn start(request: &Request) -> Result<Stream> {
+async fn start(request: &Request) -> Result<(Stream, Plugin)> {
     let Request { source, names, application_name, .. } = request;
     let &Request { mode, from, messages, .. } = request;
     let began = Instant::now();
@@ -208,10 +212,13 @@ async fn start(request: &Request) -> Result<Stream> {
             options.push(("messages", "on"));
         }
         // A session of before that has not seen yet that its client is gone.
-        slot::free_by(&mut connection, names).await?;
+        let plugin = slot::free_by(&mut connection, names).await?;
+        if plugin == Plugin::Pgrelay {
+            options.push(("left_out", &request.left_out));
+        }
         match connection.start_replication(&names.slot, from, &options).await {
             Err(error) if error.sqlstate() == IN_USE && began.elapsed() < IN_USE_AT_MOST => tokio::time::sleep(STATUS_PERIOD).await,
-            started => return started,
+            started => return started.map(|stream| (stream, plugin)),
         }
     }
 }
@@ -230,12 +237,13 @@ fn queue() -> (Deliver, Frames) {
 
 async fn receive(
     mut stream: Stream,
+    plugin: Plugin,
     deliver: &Deliver,
     confirmed: watch::Receiver<Lsn>,
     progress: Arc<Progress>,
     history: Option<&History>,
 ) -> Result<()> {
-    forward(&mut stream, deliver, confirmed, progress, history).await?;
+    forward(&mut stream, plugin, deliver, confirmed, progress, history).await?;
     // One that the source is too busy to end is ended by whoever reads the slot next.
     let _ = stream.close().await;
     Ok(())
@@ -243,6 +251,7 @@ async fn receive(
 
 async fn forward(
     stream: &mut Stream,
+    plugin: Plugin,
     deliver: &Deliver,
     confirmed: watch::Receiver<Lsn>,
     progress: Arc<Progress>,
@@ -264,28 +273,32 @@ async fn forward(
         let (mut next, mut failed, mut asked) = (Some(first), None, false);
         let (before, mut rows) = (gathered.bytes, 0);
         while let Some(frame) = next {
-            match &frame {
-                Frame::Data { wal_start, payload, sent, .. } => {
-                    status.received = status.received.max(*wal_start);
-                    if pgoutput::is_row(payload) {
-                        rows += 1;
-                        crash::at(Point::Received);
-                    }
-                    if let Some(commit) = commit_in(payload)? {
-                        may_rest = is_late(*sent, commit.time);
-                        if let Some(history) = history {
-                            history.read(commit.xid, commit.at, commit.time);
+            match frame {
+                Frame::Data { wal_start, wal_end, payload, sent } => {
+                    status.received = status.received.max(wal_end);
+                    for message in plugin.messages(payload) {
+                        let payload = message?;
+                        if pgoutput::is_row(&payload) {
+                            rows += 1;
+                            crash::at(Point::Received);
                         }
+                        if let Some(commit) = commit_in(&payload)? {
+                            may_rest = is_late(sent, commit.time);
+                            if let Some(history) = history {
+                                history.read(commit.xid, commit.at, commit.time);
+                            }
+                        }
+                        // As a rule what the opposite direction has written, which nobody waits for.
+                        may_rest |= pgoutput::is_origin(&payload);
+                        gathered.push(Frame::Data { wal_start, wal_end, payload, sent });
                     }
-                    // As a rule what the opposite direction has written, which nobody waits for.
-                    may_rest |= pgoutput::is_origin(payload);
                 }
                 Frame::Keepalive { wal_end, reply_requested } => {
-                    status.received = status.received.max(*wal_end);
-                    asked |= *reply_requested;
+                    status.received = status.received.max(wal_end);
+                    asked |= reply_requested;
+                    gathered.push(frame);
                 }
             }
-            gathered.push(frame);
             next = if gathered.is_enough() { None } else { stream.arrived().unwrap_or_else(|e| failed.replace(e).and(None)) };
         }
         progress.received_rows(rows);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pgrelay_core::{Error, Lsn, Result, error::Kind, name::quote_literal, task::Names};
 use tokio_postgres::Client;
 
-use crate::pg::{Endpoint, replication::Connection, server_error};
+use crate::pg::{Endpoint, plugin::Plugin, replication::Connection, server_error};
 
 /// What the source says of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,10 +30,20 @@ pub async fn find(source: &Client, names: &Names) -> Result<Option<Slot>> {
     .transpose()
 }
 
-/// Makes the slot. Waits for the transactions that run on the source; dropping the future gives up.
+/// Makes the slot, with the extension's plugin where the server has and allows it. Waits for the transactions that run on the source;
+/// dropping the future gives up.
 pub async fn create(source: &Endpoint, names: &Names, application_name: &str) -> Result<()> {
-    let mut connection = Connection::connect(source, application_name, &[]).await?;
-    connection.create_logical_slot(&names.slot, "pgoutput").await.map(drop)
+    for plugin in [Plugin::Pgrelay, Plugin::Pgoutput] {
+        let mut connection = Connection::connect(source, application_name, &[]).await?;
+        match connection.create_logical_slot(&names.slot, plugin.name()).await {
+            // What it says of the plugin comes before anything is waited for, and all else it says of the other one too.
+            Err(error) if plugin == Plugin::Pgrelay && error.server_sqlstate.is_some() => {
+                tracing::debug!(%error, "the stream is read with pgoutput");
+            }
+            made => return made.map(drop),
+        }
+    }
+    unreachable!("the last plugin's answer is returned")
 }
 
 /// A slot that the task needs and that is not there, or has lost its WAL: going on would leave a gap.
@@ -49,13 +59,16 @@ pub async fn free(source: &Client, names: &Names) -> Result<()> {
     source.execute(sql, &[&names.slot]).await.map(drop).map_err(|e| server_error(e, "free the slot"))
 }
 
-/// The same by a replication connection, which knows no parameters.
-pub async fn free_by(connection: &mut Connection, names: &Names) -> Result<()> {
+/// The same by a replication connection, which knows no parameters. Returns with what the slot was made, if it is there.
+pub async fn free_by(connection: &mut Connection, names: &Names) -> Result<Plugin> {
     let sql = format!(
-        "SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots WHERE slot_name = {} AND active_pid IS NOT NULL",
+        "SELECT plugin, CASE WHEN active_pid IS NOT NULL THEN pg_catalog.pg_terminate_backend(active_pid) END \
+         FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
         quote_literal(&names.slot)
     );
-    connection.simple_query(&sql).await.map(drop)
+    let rows = connection.simple_query(&sql).await?;
+    let is_own = rows.first().and_then(|row| row.first()?.as_deref()).is_some_and(|plugin| plugin == Plugin::Pgrelay.name());
+    Ok(if is_own { Plugin::Pgrelay } else { Plugin::Pgoutput })
 }
 
 /// Drops the slot when it is there.

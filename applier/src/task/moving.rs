@@ -207,6 +207,7 @@ pub struct Reading {
     progress: Arc<Progress>,
     /// To what goes back nothing more than its position may be told.
     messages: bool,
+    left_out: String,
     /// Where what it reads of commits is remembered, if anything goes back.
     history: Option<Arc<History>>,
 }
@@ -219,19 +220,20 @@ pub async fn reading(c: &Context, options: &Options) -> Result<Reading> {
         application_name: source_watch::stream_name(c),
         progress: c.progress(),
         messages: options.is_two_way(),
+        left_out: c.opposite_names().origin,
         history: options.is_two_way().then(|| c.pair.read_by(c.row.direction)),
     })
 }
 
 /// Reads and applies the stream. Only an error ends it.
 pub async fn stream(reading: Reading, mut applier: Applier, mut copies: mpsc::Receiver<CopyMessage>) -> Result<()> {
-    let Reading { source, names, application_name, progress, messages, history } = reading;
+    let Reading { source, names, application_name, progress, messages, left_out, history } = reading;
     loop {
         progress.begin_stream();
         let mode = applier.mode();
         let from = applier.begin_at(mode).await?;
-        let request =
-            Request { source: source.clone(), names: names.clone(), application_name: application_name.clone(), mode, from, messages };
+        let (source, names, left_out) = (source.clone(), names.clone(), left_out.clone());
+        let request = Request { source, names, application_name: application_name.clone(), mode, from, messages, left_out };
         let starting = Receiving::start(request, applier.confirmations(), progress.clone(), history.clone());
         let (mut receiving, mut frames) = starting.await?;
         tracing::debug!(?mode, "reading the stream");

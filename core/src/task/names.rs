@@ -39,8 +39,13 @@ impl Names {
 
     /// Whether a replication origin is one of those under which this direction writes.
     pub fn is_own_origin(&self, origin: &str) -> bool {
-        origin.strip_prefix(&self.origin).is_some_and(|rest| rest.is_empty() || rest.starts_with("_copy_"))
+        is_origin_of(origin, &self.origin)
     }
+}
+
+/// Whether a replication origin is that of a direction, or of one of its copy sessions; `of`: the direction's own.
+pub fn is_origin_of(origin: &str, of: &str) -> bool {
+    origin.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with("_copy_"))
 }
 
 #[cfg(test)]
