@@ -111,7 +111,7 @@ async fn differing(pair: &Pair, table: &str) -> String {
 async fn both_sides_end_equal_after_writing_the_same_rows_at_once() {
     let mut seed = Seed::from_env();
     let runs = if std::env::var("PGRELAY_NIGHTLY").is_ok_and(|v| v == "1") { 100 } else { 5 };
-    let mut pair = Pair::start(&objects()).await;
+    let mut pair = Pair::start_installed_on_both(&objects()).await;
     pair.start_task(r#"{"topology": "two_way", "acknowledge_warnings": true}"#).await;
     for (table, policy, _) in TABLES {
         pair.source.psql(DB, &format!("SELECT pgrelay.set_conflict_policy('move', '{policy}', 'public.{table}')")).await;
