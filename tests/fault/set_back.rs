@@ -10,7 +10,7 @@ const LONG: Duration = Duration::from_secs(120);
 const OBJECTS: &str = "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (0);
     CREATE TABLE large (id int PRIMARY KEY, v text); INSERT INTO large SELECT n, repeat('x', 1000) FROM generate_series(1, 3000) n";
 
-const SLOT: &str = "(SELECT slot_name FROM pg_replication_slots WHERE plugin = 'pgoutput')";
+const SLOT: &str = "(SELECT slot_name FROM pg_replication_slots WHERE plugin IN ('pgoutput', 'pgrelay'))";
 
 async fn running() -> Pair {
     let pair = Pair::start(OBJECTS).await;
