@@ -217,7 +217,8 @@ unsafe fn is_left_out(origin: RepOriginId) -> bool {
         if let Some((_, is_of)) = left_out.known[..left_out.known_count].iter().find(|(known, _)| *known == origin) {
             return *is_of;
         }
-        let is_of = look_up(origin);
+        // One that is being made may be in the WAL before it can be seen.
+        let Some(is_of) = look_up(origin) else { return false };
         if left_out.known_count < KNOWN {
             left_out.known[left_out.known_count] = (origin, is_of);
             left_out.known_count += 1;
@@ -229,14 +230,15 @@ unsafe fn is_left_out(origin: RepOriginId) -> bool {
     }
 }
 
-unsafe fn look_up(origin: RepOriginId) -> bool {
+/// Whether it is of the opposite direction; none when there is no such origin.
+unsafe fn look_up(origin: RepOriginId) -> Option<bool> {
     unsafe {
         let (is_outside, context) = (!server::IsTransactionState(), pg_sys::CurrentMemoryContext);
         if is_outside {
             server::StartTransactionCommand();
         }
         let mut name = null_mut();
-        let is_of = server::replorigin_by_oid(origin, true, &mut name) && is_of(name);
+        let is_of = server::replorigin_by_oid(origin, true, &mut name).then(|| is_of(name));
         if is_outside {
             server::CommitTransactionCommand();
             pg_sys::CurrentMemoryContext = context;
