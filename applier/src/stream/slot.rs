@@ -36,14 +36,18 @@ pub async fn create(source: &Endpoint, names: &Names, application_name: &str) ->
     for plugin in [Plugin::Pgrelay, Plugin::Pgoutput] {
         let mut connection = Connection::connect(source, application_name, &[]).await?;
         match connection.create_logical_slot(&names.slot, plugin.name()).await {
-            // What it says of the plugin comes before anything is waited for, and all else it says of the other one too.
-            Err(error) if plugin == Plugin::Pgrelay && error.server_sqlstate.is_some() => {
+            // What it says of the plugin comes before anything is waited for. Ended from outside, or without room, says nothing of it.
+            Err(error) if plugin == Plugin::Pgrelay && error.server_sqlstate.as_ref().is_some_and(is_about_it) => {
                 tracing::debug!(%error, "the stream is read with pgoutput");
             }
             made => return made.map(drop),
         }
     }
     unreachable!("the last plugin's answer is returned")
+}
+
+fn is_about_it(sqlstate: &String) -> bool {
+    !["08", "53", "57"].iter().any(|class| sqlstate.starts_with(class))
 }
 
 /// A slot that the task needs and that is not there, or has lost its WAL: going on would leave a gap.

@@ -61,6 +61,7 @@ struct LeftOut {
     /// Transactions of which pieces of a long value have come, but not yet the row.
     in_pieces: [TransactionId; UNDER_WAY],
     in_pieces_count: usize,
+    has_lost_pieces: bool,
     dropped: u32,
 }
 
@@ -70,6 +71,7 @@ const NOTHING: LeftOut = LeftOut {
     known_count: 0,
     in_pieces: [TransactionId::INVALID; UNDER_WAY],
     in_pieces_count: 0,
+    has_lost_pieces: false,
     dropped: 0,
 };
 
@@ -108,30 +110,33 @@ pub unsafe fn begin(ctx: *mut LogicalDecodingContext) {
 /// Called where a record is decoded, with its origin.
 pub unsafe fn is_useless(ctx: *mut LogicalDecodingContext, origin: RepOriginId) -> bool {
     unsafe {
-        if !is_left_out(origin) {
+        if LEFT_OUT.get().of.is_null() || origin == 0 {
             return false;
         }
         let record = (*(*ctx).reader).record;
         let (xid, operation) = ((*record).header.xl_xid, (*record).header.xl_info & OPMASK);
         let flags = |at: usize| *(*record).main_data.cast::<u8>().add(at);
-        match u32::from((*record).header.xl_rmid) {
+        // Pieces are noted of all: whose they are may become known before their row comes.
+        let (has_pieces, is_needed) = match u32::from((*record).header.xl_rmid) {
             RmgrIds::RM_HEAP_ID if operation == INSERT => {
                 let flags = flags(INSERT_FLAGS);
                 if flags & ON_TOAST != 0 {
                     in_pieces(xid);
                     return false;
                 }
-                flags & IS_SPECULATIVE == 0 && !end_of_pieces(xid)
+                (end_of_pieces(xid), flags & IS_SPECULATIVE != 0)
             }
             RmgrIds::RM_HEAP_ID if operation == UPDATE || operation == HOT_UPDATE => {
-                !end_of_pieces(xid) && flags(UPDATE_FLAGS) & CONTAINS_OLD == 0
+                (end_of_pieces(xid), flags(UPDATE_FLAGS) & CONTAINS_OLD != 0)
             }
             RmgrIds::RM_HEAP2_ID if operation == MULTI_INSERT => {
                 // The pieces of all rows come before the first record.
-                if flags(MULTI_INSERT_FLAGS) & LAST_IN_MULTI != 0 { !end_of_pieces(xid) } else { !is_in_pieces(xid) }
+                let is_last = flags(MULTI_INSERT_FLAGS) & LAST_IN_MULTI != 0;
+                (if is_last { end_of_pieces(xid) } else { is_in_pieces(xid) }, false)
             }
-            _ => false,
-        }
+            _ => return false,
+        };
+        !has_pieces && !is_needed && !LEFT_OUT.get().has_lost_pieces && is_left_out(origin)
     }
 }
 
@@ -207,43 +212,35 @@ pub unsafe fn tell(ctx: *mut LogicalDecodingContext, txn: *mut ReorderBufferTXN,
     }
 }
 
-unsafe fn is_left_out(origin: RepOriginId) -> bool {
+/// Notes whose origin it is that a transaction has, which is about to be sent. Names are looked up as they were then: an id may be given
+/// anew. So the first transaction of an origin is dropped when it is to be sent, and those that follow where they are decoded.
+///
+/// # Safety
+///
+/// Called where a transaction is sent.
+pub unsafe fn learn(txn: *mut ReorderBufferTXN) {
     unsafe {
-        let left_out = LEFT_OUT.get();
+        let (left_out, origin) = (LEFT_OUT.get(), (*txn).origin_id);
         // No origin, and what is not to be replicated at all.
         if left_out.of.is_null() || origin == 0 || origin == RepOriginId::MAX {
-            return false;
+            return;
         }
-        if let Some((_, is_of)) = left_out.known[..left_out.known_count].iter().find(|(known, _)| *known == origin) {
-            return *is_of;
+        let known = &left_out.known[..left_out.known_count];
+        if known.iter().any(|(known, _)| *known == origin) || left_out.known_count == KNOWN {
+            return;
         }
-        // One that is being made may be in the WAL before it can be seen.
-        let Some(is_of) = look_up(origin) else { return false };
-        if left_out.known_count < KNOWN {
-            left_out.known[left_out.known_count] = (origin, is_of);
+        let mut name = null_mut();
+        if server::replorigin_by_oid(origin, true, &mut name) {
+            left_out.known[left_out.known_count] = (origin, is_of(name));
             left_out.known_count += 1;
-            return is_of;
         }
-        // One that is left out stays known: `test` asks for it. What cannot be known is sent.
-        let other = left_out.known.iter_mut().find(|(_, is_of)| !*is_of);
-        is_of && other.map(|other| *other = (origin, true)).is_some()
     }
 }
 
-/// Whether it is of the opposite direction; none when there is no such origin.
-unsafe fn look_up(origin: RepOriginId) -> Option<bool> {
+unsafe fn is_left_out(origin: RepOriginId) -> bool {
     unsafe {
-        let (is_outside, context) = (!server::IsTransactionState(), pg_sys::CurrentMemoryContext);
-        if is_outside {
-            server::StartTransactionCommand();
-        }
-        let mut name = null_mut();
-        let is_of = server::replorigin_by_oid(origin, true, &mut name).then(|| is_of(name));
-        if is_outside {
-            server::CommitTransactionCommand();
-            pg_sys::CurrentMemoryContext = context;
-        }
-        is_of
+        let left_out = LEFT_OUT.get();
+        left_out.known[..left_out.known_count].iter().any(|(known, is_of)| *known == origin && *is_of)
     }
 }
 
@@ -265,10 +262,10 @@ unsafe fn in_pieces(xid: TransactionId) {
             return;
         }
         let left_out = LEFT_OUT.get();
-        // Those that ended by an error have left theirs behind. The oldest goes.
+        // Those that ended by an error have left theirs behind. Without room nothing is dropped any more before it is to be sent.
         if left_out.in_pieces_count == UNDER_WAY {
-            left_out.in_pieces.rotate_left(1);
-            left_out.in_pieces_count -= 1;
+            left_out.has_lost_pieces = true;
+            return;
         }
         left_out.in_pieces[left_out.in_pieces_count] = xid;
         left_out.in_pieces_count += 1;

@@ -108,6 +108,7 @@ unsafe extern "C-unwind" fn filter_by_origin(ctx: *mut LogicalDecodingContext, o
 unsafe extern "C-unwind" fn begin(ctx: *mut LogicalDecodingContext, txn: *mut ReorderBufferTXN) {
     unsafe {
         batch::take_wrote();
+        left_out::learn(txn);
         pgoutput!(begin_cb, ctx, txn);
     }
 }
@@ -158,10 +159,12 @@ unsafe extern "C-unwind" fn message(
 unsafe extern "C-unwind" fn commit(ctx: *mut LogicalDecodingContext, txn: *mut ReorderBufferTXN, at: XLogRecPtr) {
     unsafe {
         left_out::test(txn);
-        pgoutput!(commit_cb, ctx, txn, at);
+        // Before pgoutput may say that the transaction has been passed, as it does of one of which it sends nothing.
         if !batch::take_wrote() {
             left_out::tell(ctx, txn, at);
+            batch::send(ctx, true);
         }
+        pgoutput!(commit_cb, ctx, txn, at);
         batch::send(ctx, true);
     }
 }

@@ -21,9 +21,6 @@ unsafe extern "C-unwind" {
     pub fn list_delete_nth_cell(list: *mut List, n: c_int) -> *mut List;
     pub fn defGetString(def: *mut DefElem) -> *mut c_char;
     pub fn MemoryContextStrdup(context: pgrx::pg_sys::MemoryContext, string: *const c_char) -> *mut c_char;
-    pub fn IsTransactionState() -> bool;
-    pub fn StartTransactionCommand();
-    pub fn CommitTransactionCommand();
     pub fn replorigin_by_oid(id: RepOriginId, missing_ok: bool, name: *mut *mut c_char) -> bool;
     pub fn OutputPluginPrepareWrite(ctx: *mut LogicalDecodingContext, last_write: bool);
     pub fn OutputPluginWrite(ctx: *mut LogicalDecodingContext, last_write: bool);
