@@ -37,7 +37,7 @@ pub async fn create(source: &Endpoint, names: &Names, application_name: &str) ->
         let mut connection = Connection::connect(source, application_name, &[]).await?;
         match connection.create_logical_slot(&names.slot, plugin.name()).await {
             // What it says of the plugin comes before anything is waited for. Ended from outside, or without room, says nothing of it.
-            Err(error) if plugin == Plugin::Pgrelay && error.server_sqlstate.as_ref().is_some_and(is_about_it) => {
+            Err(error) if plugin == Plugin::Pgrelay && error.server_sqlstate.as_deref().is_some_and(is_about_it) => {
                 tracing::debug!(%error, "the stream is read with pgoutput");
             }
             made => return made.map(drop),
@@ -46,7 +46,7 @@ pub async fn create(source: &Endpoint, names: &Names, application_name: &str) ->
     unreachable!("the last plugin's answer is returned")
 }
 
-fn is_about_it(sqlstate: &String) -> bool {
+fn is_about_it(sqlstate: &str) -> bool {
     !["08", "53", "57"].iter().any(|class| sqlstate.starts_with(class))
 }
 
