@@ -28,8 +28,8 @@ async fn sql(client: &Client, sql: &str) {
 }
 
 /// What a message says; without a transaction's own numbers, and nothing of the shape of tables, which comes with the first row of each.
-fn told(message: &Bytes, in_block: bool) -> Option<String> {
-    Some(match pgoutput::decode(message, in_block).expect("a message of pgoutput") {
+fn told(message: &Bytes) -> Option<String> {
+    Some(match pgoutput::decode(message, false).expect("a message of pgoutput") {
         Message::Relation { .. } | Message::Type { .. } => return None,
         Message::Origin { name, commit_lsn } => format!("origin {name} {commit_lsn}"),
         Message::Begin { final_lsn, .. } => format!("begin {final_lsn}"),
@@ -53,7 +53,7 @@ async fn peek(client: &Client, slot: &str, plugin: Plugin, rest: &str) -> Vec<Ve
     let mut transactions: Vec<Vec<String>> = vec![];
     for row in client.query(&sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")) {
         for message in plugin.messages(Bytes::copy_from_slice(row.get(0))) {
-            let Some(told) = told(&message.expect("whole"), false) else { continue };
+            let Some(told) = told(&message.expect("whole")) else { continue };
             // A message by itself stands between two.
             if told.starts_with("begin") || (told.starts_with("message") && !matches!(transactions.last(), Some(open) if !is_whole(open))) {
                 transactions.push(vec![]);

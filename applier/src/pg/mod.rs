@@ -1,7 +1,8 @@
 //! The PostgreSQL protocol: the only room that knows bytes of it.
 //!
 //! `Endpoint::resolve` says where a server is, `connect` gives an ordinary session. On a connection of our own (`socket`) run
-//! `pipe`, which copies rows from server to server, and `replication`, which receives changes; `plugin` takes them apart, and `pgoutput` says what they mean.
+//! `pipe`, which copies rows from server to server, and `replication`, which receives changes; `plugin` takes
+//! them apart, and `pgoutput` says what they mean.
 //! Nothing here knows about tasks.
 
 mod attempt;

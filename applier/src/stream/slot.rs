@@ -33,17 +33,19 @@ pub async fn find(source: &Client, names: &Names) -> Result<Option<Slot>> {
 /// Makes the slot, with the extension's plugin where the server has and allows it. Waits for the transactions that run on the source;
 /// dropping the future gives up.
 pub async fn create(source: &Endpoint, names: &Names, application_name: &str) -> Result<()> {
-    for plugin in [Plugin::Pgrelay, Plugin::Pgoutput] {
-        let mut connection = Connection::connect(source, application_name, &[]).await?;
-        match connection.create_logical_slot(&names.slot, plugin.name()).await {
-            // What it says of the plugin comes before anything is waited for. Ended from outside, or without room, says nothing of it.
-            Err(error) if plugin == Plugin::Pgrelay && error.server_sqlstate.as_deref().is_some_and(is_about_it) => {
-                tracing::debug!(%error, "the stream is read with pgoutput");
-            }
-            made => return made.map(drop),
+    match make(source, names, application_name, Plugin::Pgrelay).await {
+        // What it says of the plugin comes before anything is waited for. Ended from outside, or without room, says nothing of it.
+        Err(error) if error.server_sqlstate.as_deref().is_some_and(is_about_it) => {
+            tracing::debug!(%error, "the stream is read with pgoutput");
+            make(source, names, application_name, Plugin::Pgoutput).await
         }
+        made => made,
     }
-    unreachable!("the last plugin's answer is returned")
+}
+
+async fn make(source: &Endpoint, names: &Names, application_name: &str, plugin: Plugin) -> Result<()> {
+    let mut connection = Connection::connect(source, application_name, &[]).await?;
+    connection.create_logical_slot(&names.slot, plugin.name()).await.map(drop)
 }
 
 fn is_about_it(sqlstate: &str) -> bool {

@@ -33,16 +33,10 @@ struct Batch {
     wrote: bool,
 }
 
-static BATCH: OfProcess<Batch> = OfProcess::new(Batch {
-    prepare: None,
-    write: None,
-    is_open: false,
-    first: 0,
-    end: 0,
-    at: 0,
-    xid: TransactionId::INVALID,
-    wrote: false,
-});
+const NOTHING: Batch =
+    Batch { prepare: None, write: None, is_open: false, first: 0, end: 0, at: 0, xid: TransactionId::INVALID, wrote: false };
+
+static BATCH: OfProcess<Batch> = OfProcess::new(NOTHING);
 
 /// From now on what the plugin writes is gathered.
 ///
@@ -51,16 +45,7 @@ static BATCH: OfProcess<Batch> = OfProcess::new(Batch {
 /// `ctx` is being started up.
 pub unsafe fn begin(ctx: *mut LogicalDecodingContext) {
     unsafe {
-        *BATCH.get() = Batch {
-            prepare: (*ctx).prepare_write,
-            write: (*ctx).write,
-            is_open: false,
-            first: 0,
-            end: 0,
-            at: 0,
-            xid: TransactionId::INVALID,
-            wrote: false,
-        };
+        *BATCH.get() = Batch { prepare: (*ctx).prepare_write, write: (*ctx).write, ..NOTHING };
         (*ctx).prepare_write = Some(prepare);
         (*ctx).write = Some(write);
     }

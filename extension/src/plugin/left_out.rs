@@ -22,7 +22,7 @@ use pgrx::{
 use super::{server, server::OfProcess};
 
 /// The plugin's option.
-pub const OPTION: &CStr = c"left_out";
+const OPTION: &CStr = c"left_out";
 
 /// Of `xl_info` in `access/heapam_xlog.h`, the same from PostgreSQL 15 to 18.
 const OPMASK: u8 = 0x70;
@@ -193,7 +193,7 @@ pub unsafe fn test(txn: *mut ReorderBufferTXN) {
 ///
 /// # Safety
 ///
-/// Called behind the plugin's own end of a transaction, which has sent nothing.
+/// Called before pgoutput's own end of a transaction of which it has sent nothing.
 pub unsafe fn tell(ctx: *mut LogicalDecodingContext, txn: *mut ReorderBufferTXN, commit: XLogRecPtr) {
     unsafe {
         let mut name = null_mut();

@@ -61,20 +61,12 @@ macro_rules! pgoutput {
     };
 }
 
-/// A callback after which nothing is held back; `$txn`: what it is about is still of whom it was taken for.
+/// A callback after which nothing is held back; with `test`, what is about to end is still of whom it was taken for.
 macro_rules! ends {
-    ($name:ident, $callback:ident, test, $($argument:ident: $type:ty),*) => {
-        unsafe extern "C-unwind" fn $name(ctx: *mut LogicalDecodingContext, txn: *mut ReorderBufferTXN, $($argument: $type),*) {
+    ($name:ident, $callback:ident, ($($test:ident)?) $(, $argument:ident: $type:ty)*) => {
+        unsafe extern "C-unwind" fn $name(ctx: *mut LogicalDecodingContext, txn: *mut ReorderBufferTXN $(, $argument: $type)*) {
             unsafe {
-                left_out::test(txn);
-                pgoutput!($callback, ctx, txn $(, $argument)*);
-                batch::send(ctx, true);
-            }
-        }
-    };
-    ($name:ident, $callback:ident, $($argument:ident: $type:ty),*) => {
-        unsafe extern "C-unwind" fn $name(ctx: *mut LogicalDecodingContext, txn: *mut ReorderBufferTXN, $($argument: $type),*) {
-            unsafe {
+                $(left_out::$test(txn);)?
                 pgoutput!($callback, ctx, txn $(, $argument)*);
                 batch::send(ctx, true);
             }
@@ -82,13 +74,34 @@ macro_rules! ends {
     };
 }
 
-ends!(prepare, prepare_cb, test, at: XLogRecPtr);
-ends!(commit_prepared, commit_prepared_cb, test, at: XLogRecPtr);
-ends!(rollback_prepared, rollback_prepared_cb, end: XLogRecPtr, time: TimestampTz);
-ends!(stream_stop, stream_stop_cb,);
-ends!(stream_abort, stream_abort_cb, at: XLogRecPtr);
-ends!(stream_prepare, stream_prepare_cb, test, at: XLogRecPtr);
-ends!(stream_commit, stream_commit_cb, test, at: XLogRecPtr);
+ends!(prepare, prepare_cb, (test), at: XLogRecPtr);
+ends!(commit_prepared, commit_prepared_cb, (test), at: XLogRecPtr);
+ends!(rollback_prepared, rollback_prepared_cb, (), end: XLogRecPtr, time: TimestampTz);
+ends!(stream_stop, stream_stop_cb, ());
+ends!(stream_abort, stream_abort_cb, (), at: XLogRecPtr);
+ends!(stream_prepare, stream_prepare_cb, (test), at: XLogRecPtr);
+ends!(stream_commit, stream_commit_cb, (test), at: XLogRecPtr);
+
+/// A callback that sends a change, unless nobody needs it.
+macro_rules! changes {
+    ($name:ident, $callback:ident) => {
+        unsafe extern "C-unwind" fn $name(
+            ctx: *mut LogicalDecodingContext,
+            txn: *mut ReorderBufferTXN,
+            relation: Relation,
+            change: *mut ReorderBufferChange,
+        ) {
+            unsafe {
+                if !left_out::is_useless_change(ctx, change) {
+                    pgoutput!($callback, ctx, txn, relation, change);
+                }
+            }
+        }
+    };
+}
+
+changes!(change, change_cb);
+changes!(stream_change, stream_change_cb);
 
 unsafe extern "C-unwind" fn startup(ctx: *mut LogicalDecodingContext, options: *mut OutputPluginOptions, is_init: bool) {
     unsafe {
@@ -110,32 +123,6 @@ unsafe extern "C-unwind" fn begin(ctx: *mut LogicalDecodingContext, txn: *mut Re
         batch::take_wrote();
         left_out::learn(txn);
         pgoutput!(begin_cb, ctx, txn);
-    }
-}
-
-unsafe extern "C-unwind" fn change(
-    ctx: *mut LogicalDecodingContext,
-    txn: *mut ReorderBufferTXN,
-    relation: Relation,
-    change: *mut ReorderBufferChange,
-) {
-    unsafe {
-        if !left_out::is_useless_change(ctx, change) {
-            pgoutput!(change_cb, ctx, txn, relation, change);
-        }
-    }
-}
-
-unsafe extern "C-unwind" fn stream_change(
-    ctx: *mut LogicalDecodingContext,
-    txn: *mut ReorderBufferTXN,
-    relation: Relation,
-    change: *mut ReorderBufferChange,
-) {
-    unsafe {
-        if !left_out::is_useless_change(ctx, change) {
-            pgoutput!(stream_change_cb, ctx, txn, relation, change);
-        }
     }
 }
 
